@@ -1,0 +1,101 @@
+"""Asking for text: messages of text and pictures in, one reply out."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from models.identity import Json, ModelIdentity, canonical_sha256
+from models.picture import Picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """Every parameter that shapes the choice of tokens, so that none is left to a backend's default."""
+
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    repeat_penalty: float
+    max_tokens: int
+
+    def canonical(self) -> Json:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    text: str
+
+    def canonical(self) -> Json:
+        return {"text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    picture: Picture
+
+    def canonical(self) -> Json:
+        return {"image_sha256": self.picture.sha256}
+
+
+Part: TypeAlias = TextPart | ImagePart
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Literal["system", "user", "assistant"]
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, role: Literal["system", "user", "assistant"], text: str) -> "Message":
+        """A message of text alone."""
+        return cls(role, (TextPart(text),))
+
+    def canonical(self) -> Json:
+        return {"role": self.role, "parts": [part.canonical() for part in self.parts]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """One question to a chat model. `schema` is a JSON schema that the reply must satisfy, or None for free text."""
+
+    model: str
+    revision: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    schema: Json
+    seed: int
+
+    def canonical(self) -> Json:
+        """The request as recorded: pictures by hash, every effective parameter named."""
+        return {
+            "kind": "chat",
+            "model": self.model,
+            "revision": self.revision,
+            "messages": [message.canonical() for message in self.messages],
+            "sampling": self.sampling.canonical(),
+            "schema": self.schema,
+            "seed": self.seed,
+        }
+
+    def key(self) -> str:
+        return canonical_sha256(self.canonical())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatReply:
+    """What came back. `finish_reason` is `stop` or `length`; token counts are the backend's own."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class ChatModel(Protocol):
+    """Anything that answers chats; raises the errors of `models.errors`."""
+
+    @property
+    def identity(self) -> ModelIdentity: ...
+
+    async def chat(self, request: ChatRequest) -> ChatReply: ...

@@ -1,0 +1,44 @@
+"""Asking for a picture: a caption and a size in, a marked picture out."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from models.identity import Json, ModelIdentity, canonical_sha256
+from models.picture import Picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawRequest:
+    """One picture to be drawn. `width` and `height` in pixels; `steps` and `guidance` are 0 where they mean nothing."""
+
+    model: str
+    revision: str
+    caption: str
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int
+
+    def canonical(self) -> Json:
+        return {"kind": "draw"} | {name: getattr(self, name) for name in self.__slots__}
+
+    def key(self) -> str:
+        return canonical_sha256(self.canonical())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """A picture and the licence of what is on it (SPDX expression), as the painter knows it."""
+
+    picture: Picture
+    licence: str
+
+
+class TextToImage(Protocol):
+    """Anything that draws captions; raises the errors of `models.errors`."""
+
+    @property
+    def identity(self) -> ModelIdentity: ...
+
+    async def draw(self, request: DrawRequest) -> Drawing: ...
