@@ -1,0 +1,160 @@
+"""A lake on disk: the one way to open it, to read a version of it, and to commit the next one.
+
+<lake>/
+├── lake.json        format number and seed, sealed
+├── interlake.toml   the user's settings (read by others)
+├── packages/        immutable folders, named VERSION-KIND-HASH
+├── versions/        the chain; the highest number is the head
+├── runs/RUN/        a run's lock, progress and spool, while it needs them
+├── lance/  history.duckdb   projections, made anew from the packages at will
+└── staging/  aside/  what is being written; what a crash left behind
+"""
+
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from storage.canonical import Json
+from storage.durable import publish_folder, sync_folder, write_durably
+from storage.errors import LakeDamaged, NoSuchThing, NotALake
+from storage.lock import hold
+from storage.packages import FORMAT, PackageDraft, read_picture, seal, unseal, write_package
+from storage.records import ImageRow, Row, from_arrow
+from storage.versions import PackageEntry, Version, head_number, read_version, write_version
+
+NAME_DIGITS = 12
+FOLDERS = ("packages", "versions", "runs", "staging", "aside")
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lake:
+    """An opened lake; holds no file open. `seed` is the root of every slot id."""
+
+    path: Path
+    seed: int
+
+    @classmethod
+    def create(cls, path: Path, *, seed: int, files: Mapping[str, bytes]) -> "Lake":
+        """Make an empty lake with further files beside it; NotALake when the folder holds something already."""
+        if (path / "lake.json").exists():
+            raise NotALake(f"{path} is a lake already; choose another folder")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise NotALake(f"{path} is there and not an empty folder; choose another one")
+        for name in FOLDERS:
+            (path / name).mkdir(parents=True)
+        for name, data in files.items():
+            write_durably(path / name, data)
+        body: dict[str, Json] = {"format": FORMAT, "seed": seed}
+        write_durably(path / "lake.json", seal(body))
+        return cls(path=path, seed=seed)
+
+    @classmethod
+    def open(cls, path: Path) -> "Lake":
+        """Open a lake; NotALake when the folder is none, or of a format that this code does not know."""
+        if not (path / "lake.json").is_file():
+            raise NotALake(f"{path} is not a lake; make one with 'interlake init --lake {path}'")
+        body = unseal(path / "lake.json")
+        if body.get("format") != FORMAT:
+            theirs = body.get("format")
+            raise NotALake(f"{path} has lake format {theirs}, this interlake reads format {FORMAT}; update interlake")
+        return cls(path=path, seed=cast("int", body["seed"]))
+
+    @property
+    def packages(self) -> Path:
+        return self.path / "packages"
+
+    @property
+    def versions(self) -> Path:
+        return self.path / "versions"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    def head(self) -> Version | None:
+        """The newest version, or None for a lake that is still empty."""
+        number = head_number(self.versions)
+        return read_version(self.versions, number) if number else None
+
+    def version(self, number: int | None = None) -> Version:
+        """A version by number, the newest by default; NoSuchThing when it is not there."""
+        return read_version(self.versions, number if number is not None else head_number(self.versions))
+
+    @contextmanager
+    def lock(self, *, purpose: str, timeout: float) -> Iterator[None]:
+        """Hold the lake for a commit; LakeBusy after `timeout` seconds of waiting."""
+        with hold(self.path / ".lock", purpose=purpose, timeout=timeout):
+            yield
+
+    def commit(self, drafts: Sequence[PackageDraft], *, run_id: str | None = None) -> Version:
+        """Write packages and the version that names them. The caller holds the lock; the head may not have moved."""
+        head = self.head()
+        number = head.number + 1 if head else 1
+        self._clear_leftovers(number)
+        entries = [self._write(draft, number) for draft in drafts]
+        return write_version(self.versions, head, entries, run_id)
+
+    def _write(self, draft: PackageDraft, number: int) -> PackageEntry:
+        staged = self.path / "staging" / uuid.uuid4().hex
+        manifest = write_package(staged, draft)
+        name = f"{number:06d}-{draft.kind}-{manifest.content_sha256[:NAME_DIGITS]}"
+        publish_folder(staged, self.packages / name)
+        return PackageEntry(version=number, kind=draft.kind, name=name, content_sha256=manifest.content_sha256)
+
+    def _clear_leftovers(self, next_number: int) -> None:
+        """Move aside packages that a crash left without a version, and drop what was never finished."""
+        for staged in (self.path / "staging").iterdir():
+            shutil.rmtree(staged)
+        orphans = list(self.packages.glob(f"{next_number:06d}-*"))
+        for orphan in orphans:
+            orphan.rename(self.path / "aside" / f"{orphan.name}-{uuid.uuid4().hex[:8]}")
+        if orphans:
+            sync_folder(self.packages)
+
+    def folder(self, entry: PackageEntry) -> Path:
+        return self.packages / entry.name
+
+    def rows(self, kind: type[R], version: Version) -> Iterator[R]:
+        """All rows of one table up to a version, in commit order."""
+        for entry in version.packages:
+            yield from self.package_rows(kind, entry)
+
+    def package_rows(self, kind: type[R], entry: PackageEntry) -> Iterator[R]:
+        """The rows of one table in one package; LakeDamaged when the file cannot be read."""
+        path = self.folder(entry) / f"{kind.table}.parquet"
+        if not path.exists():
+            return
+        try:
+            table = pq.read_table(path)
+        except OSError as error:
+            raise LakeDamaged(f"{path} cannot be read ({error}); run 'interlake fsck'") from error
+        yield from from_arrow(kind, table)
+
+    def scan(self, kind: type[Row], version: Version) -> pl.LazyFrame:
+        """One table up to a version as a lazy frame, with the column `version` that brought each row in."""
+        frames = [
+            pl.scan_parquet(path).with_columns(pl.lit(entry.version, dtype=pl.Int64).alias("version"))
+            for entry in version.packages
+            if (path := self.folder(entry) / f"{kind.table}.parquet").exists()
+        ]
+        if frames:
+            return pl.concat(frames)
+        empty = cast("pl.DataFrame", pl.from_arrow(kind.schema().empty_table()))
+        return empty.lazy().with_columns(pl.lit(0, dtype=pl.Int64).alias("version"))
+
+    def picture(self, image_sha256: str, version: Version) -> bytes:
+        """The bytes of a picture; NoSuchThing when no package up to this version has it."""
+        for entry in reversed(version.packages):
+            for row in self.package_rows(ImageRow, entry):
+                if row.image_sha256 == image_sha256:
+                    return read_picture(self.folder(entry), row.start, row.length)
+        raise NoSuchThing(f"no picture {image_sha256[:12]} in version {version.number}")

@@ -1,0 +1,159 @@
+"""Packages: immutable folders of Parquet tables and a picture pack, sealed by a manifest that is written last.
+
+A package's `content_sha256` is taken over {table name: table hash}. A table's hash is the sha256 of its rows' content
+columns, each row a canonical JSON array followed by a newline, in the order of the table's key columns.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.canonical import Json, canonical_bytes, content_sha256, sha256_hex
+from storage.durable import sync_file, sync_folder, write_synced
+from storage.errors import LakeDamaged
+from storage.records import TABLES, ImageRow, Row, to_arrow
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+IMAGE_PACK = "images.pack"
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True, slots=True)
+class PackageDraft:
+    """What is to become one package: a kind, rows of any tables, and picture bytes by their sha256."""
+
+    kind: str
+    rows: Sequence[Row]
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a package consists of: rows and content hash by table, bytes and sha256 by file."""
+
+    kind: str
+    content_sha256: str
+    tables: Mapping[str, int]
+    files: Mapping[str, str]
+
+
+def table_sha256(rows: Sequence[Row]) -> str:
+    """The content hash of rows of one table, whatever order they come in."""
+    digest = hashlib.sha256()
+    columns = rows[0].columns(only_content=True)
+    for row in sorted(rows, key=_sort_key):
+        digest.update(canonical_bytes(row.content(columns)) + b"\n")
+    return digest.hexdigest()
+
+
+def _sort_key(row: Row) -> tuple[tuple[bool, str | int], ...]:
+    return tuple((value is not None, value or 0) for value in row.identity())
+
+
+def write_package(folder: Path, draft: PackageDraft) -> Manifest:
+    """Write a package into a new folder, every file synced, the manifest last.
+
+    Raises ValueError when two rows of one table have the same key or a picture is not what its hash says.
+    """
+    folder.mkdir(parents=True)
+    rows = [*draft.rows, *_write_pictures(folder, draft.pictures)]
+    tables: dict[str, list[Row]] = {}
+    for row in rows:
+        tables.setdefault(row.table, []).append(row)
+    for name, members in sorted(tables.items()):
+        _refuse_repeated_keys(name, members)
+        _write_table(folder / f"{name}.parquet", to_arrow(TABLES[name], sorted(members, key=_sort_key)))
+    body: dict[str, Json] = {
+        "format": FORMAT,
+        "kind": draft.kind,
+        "content_sha256": content_sha256({name: table_sha256(members) for name, members in tables.items()}),
+        "tables": {name: len(members) for name, members in tables.items()},
+        "files": {path.name: file_sha256(path) for path in sorted(folder.iterdir())},
+    }
+    write_synced(folder / MANIFEST, seal(body))
+    sync_folder(folder)
+    return read_manifest(folder)
+
+
+def _write_pictures(folder: Path, pictures: Mapping[str, bytes]) -> list[ImageRow]:
+    rows, start = [], 0
+    if not pictures:
+        return []
+    with (folder / IMAGE_PACK).open("wb") as pack:
+        for sha256, data in sorted(pictures.items()):
+            if sha256_hex(data) != sha256:
+                raise ValueError(f"picture {sha256[:12]} does not hash to its name")
+            pack.write(data)
+            rows.append(ImageRow(image_sha256=sha256, length=len(data), start=start))
+            start += len(data)
+    sync_file(folder / IMAGE_PACK)
+    return rows
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    pq.write_table(table, path, compression="zstd")
+    sync_file(path)
+
+
+def _refuse_repeated_keys(name: str, rows: Sequence[Row]) -> None:
+    seen = set()
+    for row in rows:
+        if row.identity() in seen:
+            raise ValueError(f"table {name} has two rows with the key {row.identity()}")
+        seen.add(row.identity())
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(body: Mapping[str, Json]) -> bytes:
+    """JSON that carries the sha256 of its own canonical body, so that damage shows."""
+    return json.dumps({"body": body, "sha256": content_sha256(body)}, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def unseal(path: Path) -> dict[str, Json]:
+    """The body of a sealed file; LakeDamaged when it is missing, torn or altered."""
+    try:
+        sealed = json.loads(path.read_bytes())
+        if sealed["sha256"] == content_sha256(sealed["body"]):
+            body: dict[str, Json] = sealed["body"]
+            return body
+    except FileNotFoundError as error:
+        raise LakeDamaged(f"{path} is missing; run 'interlake fsck'") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LakeDamaged(f"{path} cannot be read ({error}); run 'interlake fsck'") from error
+    raise LakeDamaged(f"{path} is not what its own sha256 says; run 'interlake fsck'")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    body = unseal(folder / MANIFEST)
+    return Manifest(
+        kind=str(body["kind"]),
+        content_sha256=str(body["content_sha256"]),
+        tables=body["tables"],  # type: ignore[arg-type]
+        files=body["files"],  # type: ignore[arg-type]
+    )
+
+
+def verify_package(folder: Path) -> None:
+    """Compare every file of a package with its manifest; LakeDamaged names the first that differs."""
+    for name, sha256 in read_manifest(folder).files.items():
+        path = folder / name
+        if not path.is_file() or file_sha256(path) != sha256:
+            raise LakeDamaged(f"{path} is missing or not what the manifest says; run 'interlake fsck'")
+
+
+def read_picture(folder: Path, start: int, length: int) -> bytes:
+    with (folder / IMAGE_PACK).open("rb") as pack:
+        pack.seek(start)
+        return pack.read(length)

@@ -1,0 +1,335 @@
+"""The rows that a lake is made of, each field being content, provenance or a blob. Knows nothing of files.
+
+Content columns are what two equal builds have in common and what a replay must reproduce; they enter
+`content_sha256`. Provenance (run ids, times, machines) and blobs (bytes that a content column names by hash) do not.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
+
+import pyarrow as pa
+
+PROVENANCE = "provenance"
+"""Marks a field that says how a row came about and may differ between two equal builds."""
+BLOB = "blob"
+"""Marks a field of bytes whose sha256 is a content column of the same row."""
+
+_ARROW = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    bytes: pa.large_binary(),
+    datetime: pa.timestamp("us", tz="UTC"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row of one table; `key` names the columns that identify it, in their order."""
+
+    table: ClassVar[str]
+    key: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def columns(cls, *, only_content: bool = False) -> tuple[str, ...]:
+        if not only_content:
+            return tuple(f.name for f in fields(cls))
+        hints = get_type_hints(cls, include_extras=True)
+        return tuple(f.name for f in fields(cls) if get_origin(hints[f.name]) is not Annotated)
+
+    @classmethod
+    def schema(cls) -> pa.Schema:
+        """The Arrow schema: optional fields are nullable, text is UTF-8, times are UTC microseconds."""
+        hints = get_type_hints(cls)
+        return pa.schema([_arrow_field(f.name, hints[f.name]) for f in fields(cls)])
+
+    def content(self, columns: Sequence[str]) -> list[str | int | float | bool | None]:
+        return [getattr(self, name) for name in columns]
+
+    def identity(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.key)
+
+
+def _arrow_field(name: str, hint: Any) -> pa.Field[Any]:
+    kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
+    return pa.field(name, _ARROW[kinds[0]], nullable=type(None) in get_args(hint))
+
+
+R = TypeVar("R", bound=Row)
+
+
+def to_arrow(kind: type[R], rows: Sequence[R]) -> pa.Table:
+    columns = {name: [getattr(row, name) for row in rows] for name in kind.columns()}
+    return pa.Table.from_pydict(columns, schema=kind.schema())
+
+
+def from_arrow(kind: type[R], table: pa.Table) -> Iterator[R]:
+    """Rows of an Arrow table that may have more columns than this code knows."""
+    for values in table.select(list(kind.columns())).to_pylist():
+        yield kind(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicRow(Row):
+    table = "topics"
+    key = ("topic_id",)
+    topic_id: str
+    name: str
+    category: str
+    domain: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeRow(Row):
+    """How samples are made (`generation`) and chosen (`selection`); both canonical JSON."""
+
+    table = "recipes"
+    key = ("recipe_id",)
+    recipe_id: str
+    generation_id: str
+    generation: str
+    selection: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRow(Row):
+    """A model in a role; `fingerprint` is JSON of what else the backend says of itself."""
+
+    table = "models"
+    key = ("model_id", "role")
+    model_id: str
+    role: str
+    name: str
+    revision: str
+    licence: str
+    weights_sha256: Annotated[str | None, PROVENANCE]
+    fingerprint: Annotated[str, PROVENANCE]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStartRow(Row):
+    """A run begins. `settings` and `environment` are JSON."""
+
+    table = "run_starts"
+    key = ("run_id",)
+    kind: str
+    recipe_id: str
+    planned: int
+    settings: str
+    run_id: Annotated[str, PROVENANCE]
+    flow_run_id: Annotated[str | None, PROVENANCE]
+    environment: Annotated[str, PROVENANCE]
+    started_at: Annotated[datetime, PROVENANCE]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRow(Row):
+    """A slot that a run is about to fill; made durable before the first model call for it.
+
+    `templates` is a JSON array with one template id a turn; `retry` counts how often the slot had failed for good.
+    """
+
+    table = "claims"
+    key = ("slot_id",)
+    slot_id: str
+    topic_id: str
+    slot_number: int
+    batch: int
+    retry: int
+    templates: str
+    recipe_id: str
+    sample_id: str
+    run_id: Annotated[str, PROVENANCE]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEndRow(Row):
+    """A run is over: `finished`, `stopped` (a backend gave up; slots stay open), `cancelled` or `died`."""
+
+    table = "run_ends"
+    key = ("run_id",)
+    state: str
+    reason: str | None
+    run_id: Annotated[str, PROVENANCE]
+    finished_at: Annotated[datetime | None, PROVENANCE]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRow(Row):
+    """A sample that was made as far as it could be; what became of it is a decision."""
+
+    table = "samples"
+    key = ("sample_id",)
+    sample_id: str
+    slot_id: str
+    topic_id: str
+    recipe_id: str
+    turns: int
+    run_id: Annotated[str, PROVENANCE]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRow(Row):
+    """A finished turn (turns count from 1). `width` and `height` in pixels; vectors are named by hash and encoder."""
+
+    table = "turns"
+    key = ("sample_id", "turn")
+    sample_id: str
+    turn: int
+    template_id: str
+    question: str
+    answer: str
+    caption: str
+    image_sha256: str
+    pixel_sha256: str
+    width: int
+    height: int
+    licence: str
+    encoder: str
+    image_vector_sha256: str
+    text_vector_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IterationRow(Row):
+    """Round k of a stage: draft k and its critique.
+
+    `critic` says whose critique it is: a model's id, `check:NAME` for a deterministic check, or null when this
+    draft was not critiqued because the rewrites were spent. `stopped` is null unless the stage ended here:
+    `satisfied` or `rounds_spent`. `chosen` marks the draft that the sample uses.
+    """
+
+    table = "iterations"
+    key = ("sample_id", "turn", "stage", "round")
+    sample_id: str
+    turn: int
+    stage: str
+    round: int
+    question: str | None
+    answer: str | None
+    caption: str | None
+    image_sha256: str | None
+    critique: str | None
+    critic: str | None
+    stopped: str | None
+    chosen: bool
+    seconds: Annotated[float, PROVENANCE]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRow(Row):
+    """One request to one model and what came back; `key` is the sha256 of the canonical request.
+
+    `response` is JSON; `error` is the reason word when the backend answered without usable content. `seconds` is
+    wall time; `tries` counts requests sent, repeats after transient errors included.
+    """
+
+    table = "calls"
+    key = ("call_id",)
+    call_id: str
+    request_key: str
+    sample_id: str
+    turn: int
+    stage: str
+    round: int
+    purpose: str
+    attempt: int
+    model_id: str
+    seed: int | None
+    request: str
+    response: str
+    error: str | None
+    image_sha256: str | None
+    vector_sha256: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    run_id: Annotated[str, PROVENANCE]
+    seconds: Annotated[float, PROVENANCE]
+    tries: Annotated[int, PROVENANCE]
+    started_at: Annotated[datetime, PROVENANCE]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRow(Row):
+    """Where a picture's bytes lie: `length` bytes at `start` of `images.pack` in the same package."""
+
+    table = "images"
+    key = ("image_sha256",)
+    image_sha256: str
+    length: int
+    start: Annotated[int, PROVENANCE]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorRow(Row):
+    """A vector: little-endian float32, `dims` of them; `vector_sha256` is over those bytes."""
+
+    table = "vectors"
+    key = ("vector_sha256", "encoder")
+    vector_sha256: str
+    encoder: str
+    dims: int
+    vector: Annotated[bytes, BLOB]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRow(Row):
+    """What became of a sample, or of one of its turns; the latest in version order holds.
+
+    `kind`: `build`, `duplicates`, … ; `outcome`: `kept`, `rejected`, `duplicate`, `failed`; `evidence` is JSON.
+    """
+
+    table = "decisions"
+    key = ("decision_id",)
+    decision_id: str
+    sample_id: str
+    turn: int | None
+    kind: str
+    outcome: str
+    stage: str | None
+    reason: str | None
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicateRow(Row):
+    """A turn and the earlier kept turn that it repeats: the evidence of one decision."""
+
+    table = "duplicates"
+    key = ("decision_id",)
+    decision_id: str
+    sample_id: str
+    turn: int
+    kept_sample_id: str
+    kept_turn: int
+    image_similarity: float
+    text_similarity: float
+    image_threshold: float
+    text_threshold: float
+    policy: str
+    encoder: str
+
+
+TABLES: dict[str, type[Row]] = {
+    kind.table: kind
+    for kind in (
+        TopicRow,
+        RecipeRow,
+        ModelRow,
+        RunStartRow,
+        ClaimRow,
+        RunEndRow,
+        SampleRow,
+        TurnRow,
+        IterationRow,
+        CallRow,
+        ImageRow,
+        VectorRow,
+        DecisionRow,
+        DuplicateRow,
+    )
+}

@@ -1,0 +1,63 @@
+"""What became of every slot: planned by claims, closed by decisions, taken over when its run has died."""
+
+from pathlib import Path
+
+import polars as pl
+
+from storage.lake import Lake
+from storage.lock import is_held
+from storage.records import ClaimRow, DecisionRow, RunEndRow, RunStartRow, TopicRow
+from storage.versions import Version
+
+RUN_LOCK = "lock"
+
+
+def run_lock(lake: Lake, run_id: str) -> Path:
+    """The file whose lock a run holds for as long as it lives."""
+    return lake.runs / run_id / RUN_LOCK
+
+
+def is_alive(lake: Lake, run_id: str) -> bool:
+    return is_held(run_lock(lake, run_id))
+
+
+def slot_states(lake: Lake, version: Version) -> pl.DataFrame:
+    """One row a slot: its latest claim, and `outcome` (`open` until a later decision closes it), `stage`, `reason`."""
+    claims = (
+        lake.scan(ClaimRow, version)
+        .sort("version")
+        .unique("slot_id", keep="last", maintain_order=True)
+        .rename({"version": "claimed_at"})
+    )
+    decisions = (
+        lake.scan(DecisionRow, version)
+        .filter(pl.col("turn").is_null())
+        .sort("version")
+        .unique("sample_id", keep="last", maintain_order=True)
+        .select("sample_id", "outcome", "stage", "reason", pl.col("version").alias("decided_at"))
+    )
+    closed = pl.col("decided_at") > pl.col("claimed_at")
+    return (
+        claims.join(decisions, on="sample_id", how="left", maintain_order="left")
+        .with_columns(
+            outcome=pl.when(closed).then("outcome").otherwise(pl.lit("open")),
+            stage=pl.when(closed).then("stage"),
+            reason=pl.when(closed).then("reason"),
+        )
+        .collect()
+    )
+
+
+def topic_states(lake: Lake, version: Version, slots: pl.DataFrame) -> pl.DataFrame:
+    """One row a topic: its columns and how many slots it has (claimed, whatever became of them)."""
+    topics = lake.scan(TopicRow, version).unique("topic_id", keep="first", maintain_order=True).collect()
+    counts = slots.group_by("topic_id").agg(slots=pl.len(), next_number=pl.col("slot_number").max() + 1)
+    return topics.join(counts, on="topic_id", how="left", maintain_order="left").with_columns(
+        pl.col("slots").fill_null(0).cast(pl.Int64), pl.col("next_number").fill_null(0).cast(pl.Int64)
+    )
+
+
+def unended_runs(lake: Lake, version: Version) -> list[str]:
+    """Runs that started and never said that they ended, oldest first; some may still be alive."""
+    ended = {row.run_id for row in lake.rows(RunEndRow, version)}
+    return [row.run_id for row in lake.rows(RunStartRow, version) if row.run_id not in ended]

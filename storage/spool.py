@@ -1,0 +1,99 @@
+"""The spool: finished calls of open slots, appended as they come, so that nothing paid for is asked again.
+
+A frame is a 12-byte header (length and CRC-32 of the body, and a magic word), then the body: one line of JSON, the
+attachments' bytes behind it. `append` hands the frame to the kernel, which is enough to outlive a killed process;
+`sync` makes all frames so far outlive a power cut. Reading ends at the first frame that is torn.
+"""
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from storage.canonical import sha256_hex
+from storage.records import CallRow
+
+_HEADER = struct.Struct("<4sII")
+_MAGIC = b"ilk1"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """A call with the bytes that its row names by hash: a picture, a vector (little-endian float32)."""
+
+    row: CallRow
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Spool:
+    """An append-only file of recorded calls; one writer."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file: IO[bytes] = path.open("ab", buffering=0)
+
+    def append(self, call: RecordedCall) -> None:
+        self._file.write(_frame(call))
+
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Sync and close; closing twice is fine."""
+        if not self._file.closed:
+            self.sync()
+            self._file.close()
+
+
+def _frame(call: RecordedCall) -> bytes:
+    row = {name: getattr(call.row, name) for name in CallRow.columns()}
+    row["started_at"] = call.row.started_at.isoformat()
+    sizes = [len(data) for data in call.attachments.values()]
+    line = json.dumps({"row": row, "sizes": sizes}).encode() + b"\n"
+    body = line + b"".join(call.attachments.values())
+    return _HEADER.pack(_MAGIC, len(body), zlib.crc32(body)) + body
+
+
+def read_spool(path: Path) -> Iterator[tuple[int, RecordedCall]]:
+    """Every whole frame with its place in the file, up to the first torn one."""
+    with path.open("rb") as file:
+        while True:
+            place = file.tell()
+            call = _read_frame(file)
+            if call is None:
+                return
+            yield place, call
+
+
+def read_call(path: Path, place: int) -> RecordedCall:
+    """The call at a place that `read_spool` gave."""
+    with path.open("rb") as file:
+        file.seek(place)
+        call = _read_frame(file)
+    assert call is not None, f"{path} changed while it was read"
+    return call
+
+
+def _read_frame(file: IO[bytes]) -> RecordedCall | None:
+    header = file.read(_HEADER.size)
+    if len(header) < _HEADER.size:
+        return None
+    magic, length, checksum = _HEADER.unpack(header)
+    body = file.read(length)
+    if magic != _MAGIC or len(body) < length or zlib.crc32(body) != checksum:
+        return None
+    line, _, rest = body.partition(b"\n")
+    values = json.loads(line)
+    values["row"]["started_at"] = datetime.fromisoformat(values["row"]["started_at"])
+    attachments, start = {}, 0
+    for size in values["sizes"]:
+        data = rest[start : start + size]
+        attachments[sha256_hex(data)] = data
+        start += size
+    return RecordedCall(CallRow(**values["row"]), attachments)

@@ -1,0 +1,136 @@
+"""Versions: small files that name the packages of the lake, each chained to its parent by hash.
+
+The rename of a version file is the only commit point. A version's `sha256` is taken over its number, its parent's
+sha256 and the kinds and content hashes of its packages in order; no time, run id or file hash enters it, so two equal
+builds have the same chain. The list of packages is cut into chunks of CHUNK entries that are written once and named by
+their content, so that a version file stays small however large the lake grows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from storage.canonical import Json, content_sha256
+from storage.durable import write_durably
+from storage.errors import LakeDamaged, NoSuchThing
+from storage.packages import FORMAT, seal, unseal
+
+CHUNK = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageEntry:
+    """A package as a version names it: the version that brought it in, its kind, folder name and content hash."""
+
+    version: int
+    kind: str
+    name: str
+    content_sha256: str
+
+    def json(self) -> dict[str, Json]:
+        return {slot: getattr(self, slot) for slot in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A state of the lake. `packages` are all packages up to and with this version, oldest first."""
+
+    number: int
+    parent: str | None
+    sha256: str
+    packages: tuple[PackageEntry, ...]
+    created_at: datetime
+    run_id: str | None
+
+    def added(self) -> tuple[PackageEntry, ...]:
+        """The packages that came with this very version."""
+        return tuple(entry for entry in self.packages if entry.version == self.number)
+
+
+def version_path(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.json"
+
+
+def head_number(folder: Path) -> int:
+    """The number of the newest version, 0 when there is none."""
+    return max((int(path.stem) for path in folder.glob("[0-9]*.json")), default=0)
+
+
+def write_version(folder: Path, parent: Version | None, added: Sequence[PackageEntry], run_id: str | None) -> Version:
+    """Commit: after this returns, the version is there for good. The caller holds the lake's lock."""
+    packages = (*(parent.packages if parent else ()), *added)
+    number = parent.number + 1 if parent else 1
+    parent_sha256 = parent.sha256 if parent else None
+    sha256 = chain_sha256(number, parent_sha256, packages)
+    chunks = [_write_chunk(folder, packages[i : i + CHUNK]) for i in range(0, len(packages) - CHUNK + 1, CHUNK)]
+    created_at = datetime.now(UTC)
+    body: dict[str, Json] = {
+        "format": FORMAT,
+        "number": number,
+        "parent": parent_sha256,
+        "sha256": sha256,
+        "chunks": chunks,
+        "tail": [entry.json() for entry in packages[len(chunks) * CHUNK :]],
+        "created_at": created_at.isoformat(),
+        "run_id": run_id,
+    }
+    path = version_path(folder, number)
+    if path.exists():
+        raise LakeDamaged(f"{path} is there already; somebody else committed without the lock")
+    write_durably(path, seal(body))
+    return Version(
+        number=number, parent=parent_sha256, sha256=sha256, packages=packages, created_at=created_at, run_id=run_id
+    )
+
+
+def chain_sha256(number: int, parent: str | None, packages: Sequence[PackageEntry]) -> str:
+    """The hash that a version is known by: canonical JSON [number, parent, [[kind, content_sha256], …]]."""
+    added = [entry for entry in packages if entry.version == number]
+    return content_sha256([number, parent, [[entry.kind, entry.content_sha256] for entry in added]])
+
+
+def _write_chunk(folder: Path, entries: Sequence[PackageEntry]) -> str:
+    body: dict[str, Json] = {"packages": [entry.json() for entry in entries]}
+    sha256 = content_sha256(body)
+    path = folder / "chunks" / f"{sha256}.json"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        write_durably(path, seal(body))
+    return sha256
+
+
+def read_version(folder: Path, number: int) -> Version:
+    """Read a version and check its own hash; NoSuchThing for a number that was never committed."""
+    path = version_path(folder, number)
+    if not 0 < number <= head_number(folder):
+        raise NoSuchThing(f"there is no version {number}; the newest is {head_number(folder)}")
+    body = unseal(path)
+    entries = [entry for chunk in cast("list[str]", body["chunks"]) for entry in _read_chunk(folder, chunk)]
+    entries += [_entry(value) for value in cast("list[Mapping[str, Json]]", body["tail"])]
+    parent = cast("str | None", body["parent"])
+    if chain_sha256(number, parent, entries) != body["sha256"]:
+        raise LakeDamaged(f"{path} names packages that do not add up to its sha256; run 'interlake fsck'")
+    return Version(
+        number=number,
+        parent=parent,
+        sha256=str(body["sha256"]),
+        packages=tuple(entries),
+        created_at=datetime.fromisoformat(str(body["created_at"])),
+        run_id=cast("str | None", body["run_id"]),
+    )
+
+
+def _read_chunk(folder: Path, sha256: str) -> list[PackageEntry]:
+    body = unseal(folder / "chunks" / f"{sha256}.json")
+    return [_entry(value) for value in cast("list[Mapping[str, Json]]", body["packages"])]
+
+
+def _entry(value: Mapping[str, Json]) -> PackageEntry:
+    return PackageEntry(
+        version=cast("int", value["version"]),
+        kind=str(value["kind"]),
+        name=str(value["name"]),
+        content_sha256=str(value["content_sha256"]),
+    )
