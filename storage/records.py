@@ -112,13 +112,17 @@ class ModelRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStartRow(Row):
-    """A run begins. `settings` and `environment` are JSON."""
+    """A run begins. `topics` is how many topics it set out to cover, those of dead runs that it took over included.
+
+    `settings` and `environment` are JSON.
+    """
 
     table = "run_starts"
     key = ("run_id",)
     kind: str
     recipe_id: str
     planned: int
+    topics: int
     settings: str
     run_id: Annotated[str, PROVENANCE]
     flow_run_id: Annotated[str | None, PROVENANCE]
@@ -130,7 +134,8 @@ class RunStartRow(Row):
 class ClaimRow(Row):
     """A slot that a run is about to fill; made durable before the first model call for it.
 
-    `templates` is a JSON array with one template id a turn; `retry` counts how often the slot had failed for good.
+    `position` is its place in the plan, `batch` the commit it will be part of (both from 0). `templates` is a JSON
+    array with one template id a turn; `retry` counts how often the slot had failed for good.
     """
 
     table = "claims"
@@ -138,6 +143,7 @@ class ClaimRow(Row):
     slot_id: str
     topic_id: str
     slot_number: int
+    position: int
     batch: int
     retry: int
     templates: str

@@ -5,6 +5,7 @@ attachments' bytes behind it. `append` hands the frame to the kernel, which is e
 `sync` makes all frames so far outlive a power cut. Reading ends at the first frame that is torn.
 """
 
+import errno
 import json
 import os
 import struct
@@ -36,10 +37,16 @@ class Spool:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self._end = _cut_torn_end(path)
         self._file: IO[bytes] = path.open("ab", buffering=0)
 
-    def append(self, call: RecordedCall) -> None:
-        self._file.write(_frame(call))
+    def append(self, call: RecordedCall) -> int:
+        """Append a call; returns its place, by which `read_call` finds it. OSError when the disk is full."""
+        frame = _frame(call)
+        if self._file.write(frame) != len(frame):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        place, self._end = self._end, self._end + len(frame)
+        return place
 
     def sync(self) -> None:
         os.fsync(self._file.fileno())
@@ -49,6 +56,18 @@ class Spool:
         if not self._file.closed:
             self.sync()
             self._file.close()
+
+
+def _cut_torn_end(path: Path) -> int:
+    """Where new frames go: behind the last whole one; what is torn after it is cut off."""
+    if not path.exists():
+        return 0
+    end = 0
+    with path.open("r+b") as file:
+        while _read_frame(file) is not None:
+            end = file.tell()
+        file.truncate(end)
+    return end
 
 
 def _frame(call: RecordedCall) -> bytes:

@@ -1,0 +1,48 @@
+"""The flow `build_lake`: grow a lake by new topics. Holds only what Prefect loads."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from flows.run import open_build
+from flows.tasks import commit_batch, make_in_order, open_progress, show_progress, show_summary
+
+
+@flow(name="build_lake", flow_run_name="build {new_topics} topics x {samples_per_topic} in {lake}", retries=0)
+def build_lake(
+    *,
+    lake: Annotated[str, Field(description="Folder of the lake")] = "./lake",
+    new_topics: Annotated[int, Field(ge=0, le=100_000, description="How many topics without samples to take on")] = 5,
+    samples_per_topic: Annotated[int, Field(ge=1, le=10_000, description="Samples for each of them")] = 2,
+    turns: Annotated[
+        int | None, Field(ge=1, le=10, description="Turns in a dialogue; empty: as the lake's settings say")
+    ] = None,
+    retry_failed: Annotated[bool, Field(description="Give slots that failed as many attempts again")] = False,
+    when_exhausted: Annotated[
+        Literal["stop", "deepen"] | None,
+        Field(description="When every topic has samples; empty: as the lake's settings say"),
+    ] = None,
+) -> dict[str, int]:
+    """Finish what interrupted builds left open, then make samples for the next topics, batch by batch.
+
+    Each batch becomes a version of the lake. Returns the counts: planned, kept, rejected, duplicate, failed, open.
+    """
+    with open_build(
+        Path(lake),
+        new_topics=new_topics,
+        samples_per_topic=samples_per_topic,
+        turns=turns,
+        retry_failed=retry_failed,
+        when_exhausted=when_exhausted,
+        flow_run_id=flow_run.id,
+    ) as run:
+        get_run_logger().info(run.plan.note())
+        bar = open_progress(run)
+        for number in make_in_order(run):
+            commit_batch(run, number, run.label(number))
+            show_progress(bar, run)
+        show_summary(run)
+        return run.counts()

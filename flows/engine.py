@@ -1,0 +1,57 @@
+"""The engine: one event loop in a thread of its own and one request limiter per model, fed by all open batches."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, TypeVar
+
+from flows.recorder import Answer
+from models.identity import ModelIdentity
+
+T = TypeVar("T")
+
+IN_FLIGHT = 64
+"""Requests to one model at a time; adapters that can do only one at once queue the rest themselves."""
+
+
+class Engine:
+    """Runs coroutines from any thread. Use as a context manager; leaving it cancels what still runs."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="interlake-engine", daemon=True)
+        self._limits: dict[tuple[str, str], asyncio.Semaphore] = {}
+        self.answered = 0
+
+    def __enter__(self) -> "Engine":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.submit(self._cancel_all()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start a coroutine on the engine's loop; its result or error arrives in the future."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def ask(self, model: ModelIdentity, send: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Send one request when the model has room for it."""
+        limit = self._limits.setdefault((model.name, model.revision), asyncio.Semaphore(IN_FLIGHT))
+        async with limit:
+            answer = await send()
+        self.answered += 1
+        return answer
+
+    async def _cancel_all(self) -> None:
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.get_running_loop().shutdown_default_executor()

@@ -1,0 +1,173 @@
+"""What a build is going to do: which slots, of which topics, from which templates. Reads the lake, writes nothing."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from flows.recipe import Recipe
+from flows.topics.catalogue import Template, read_templates
+from flows.topics.pick import TopicState, draw_template, least_covered, pick_topics
+from storage.canonical import canonical_text, derive_id, derive_seed
+from storage.lake import Lake
+from storage.records import ClaimRow, RunStartRow
+from storage.slots import is_alive, slot_states, topic_states
+from storage.versions import Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What the user asks a build for; `turns` in a dialogue, the rest in topics and samples."""
+
+    new_topics: int
+    samples_per_topic: int
+    turns: int
+    retry_failed: bool
+    when_exhausted: Literal["stop", "deepen"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedSlot:
+    """One sample to be made. `retry` counts how often the slot failed before; `templates` are ids, one a turn."""
+
+    slot_id: str
+    sample_id: str
+    topic_id: str
+    topic: str
+    slot_number: int
+    retry: int
+    templates: tuple[str, ...]
+
+    def claim(self, *, position: int, batch: int, recipe_id: str, run_id: str) -> ClaimRow:
+        return ClaimRow(
+            slot_id=self.slot_id,
+            topic_id=self.topic_id,
+            slot_number=self.slot_number,
+            position=position,
+            batch=batch,
+            retry=self.retry,
+            templates=canonical_text(list(self.templates)),
+            recipe_id=recipe_id,
+            sample_id=self.sample_id,
+            run_id=run_id,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildPlan:
+    """All slots in the order in which they are made and committed.
+
+    `topics` counts those the run answers for: `new_topics` picked now, and those of interrupted runs it takes over.
+    `resumed` and `retried` count slots; `uncovered_left` counts topics that would still have no slot afterwards.
+    """
+
+    slots: tuple[PlannedSlot, ...]
+    topics: int
+    new_topics: int
+    deepened: int
+    resumed: int
+    retried: int
+    uncovered_left: int
+
+    def note(self) -> str:
+        """One sentence on what will be done, and on the topics when they run out."""
+        parts = [f"{self.new_topics} new topics"]
+        parts += [f"{self.deepened} topics deepened"] if self.deepened else []
+        parts += [f"{self.resumed} samples left open by interrupted runs"] if self.resumed else []
+        parts += [f"{self.retried} failed samples again"] if self.retried else []
+        taken = f"{len(self.slots)} samples: {', '.join(parts)}"
+        if self.slots:
+            return f"{taken}; {self.uncovered_left} topics stay without samples"
+        return "nothing to do: every topic has samples; add topics, or let the build deepen them (when_exhausted)"
+
+    def batches(self, size: int) -> tuple[tuple[PlannedSlot, ...], ...]:
+        return tuple(self.slots[start : start + size] for start in range(0, len(self.slots), size))
+
+
+def plan_build(lake: Lake, version: Version, recipe: Recipe, request: BuildRequest) -> BuildPlan:
+    """Plan a build on a version: first what interrupted runs left open, then failed slots if asked, then new topics.
+
+    A build answers for `new_topics` topics; those that an interrupted run answered for count among them, so that the
+    same call again finishes what was begun and adds nothing to it.
+    """
+    states = slot_states(lake, version)
+    topics = topic_states(lake, version, states)
+    planner = _Planner(recipe=recipe, seed=lake.seed, turns=request.turns, templates=read_templates(), topics=topics)
+    left_open = _left_open(lake, states)
+    answered_for = _answered_for(lake, version, left_open)
+    failed = states.filter(pl.col("outcome") == "failed") if request.retry_failed else states.clear()
+    resumed = [planner.again(row, retry=row["retry"]) for row in left_open.iter_rows(named=True)]
+    retried = [planner.again(row, retry=row["retry"] + 1) for row in failed.iter_rows(named=True)]
+    wanted = max(0, request.new_topics - answered_for)
+    fresh = pick_topics(_states(topics), wanted)
+    short = wanted - len(fresh)
+    deepened = least_covered(_deepenable(topics), short) if request.when_exhausted == "deepen" else ()
+    new = [slot for topic in (*fresh, *deepened) for slot in planner.new(topic, request.samples_per_topic)]
+    return BuildPlan(
+        slots=(*resumed, *retried, *new),
+        topics=answered_for + len(fresh) + len(deepened),
+        new_topics=len(fresh),
+        deepened=len(deepened),
+        resumed=len(resumed),
+        retried=len(retried),
+        uncovered_left=int((topics["slots"] == 0).sum()) - len(fresh),
+    )
+
+
+def _left_open(lake: Lake, states: pl.DataFrame) -> pl.DataFrame:
+    """Open slots whose run is no longer alive, in the order in which they were planned."""
+    still_open = states.filter(pl.col("outcome") == "open")
+    dead = [run_id for run_id in still_open["run_id"].unique().to_list() if not is_alive(lake, run_id)]
+    return still_open.filter(pl.col("run_id").is_in(dead)).sort("claimed_at", "position")
+
+
+def _answered_for(lake: Lake, version: Version, left_open: pl.DataFrame) -> int:
+    runs = set(left_open["run_id"].to_list())
+    return sum(row.topics for row in lake.rows(RunStartRow, version) if row.run_id in runs)
+
+
+def _states(topics: pl.DataFrame) -> list[TopicState]:
+    columns = ("topic_id", "name", "category", "domain", "slots")
+    return [TopicState(**row) for row in topics.select(columns).iter_rows(named=True)]
+
+
+def _deepenable(topics: pl.DataFrame) -> list[TopicState]:
+    return _states(topics.filter(pl.col("slots") > 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planner:
+    recipe: Recipe
+    seed: int
+    turns: int
+    templates: Sequence[Template]
+    topics: pl.DataFrame
+
+    def new(self, topic: TopicState, count: int) -> list[PlannedSlot]:
+        """The topic's next slots."""
+        first = self.topics.row(by_predicate=pl.col("topic_id") == topic.topic_id, named=True)["next_number"]
+        return [self._slot(topic.topic_id, topic.name, number, 0, ()) for number in range(first, first + count)]
+
+    def again(self, claim: dict[str, Any], *, retry: int) -> PlannedSlot:
+        """A slot that was claimed before, with the templates it had."""
+        topic = self.topics.row(by_predicate=pl.col("topic_id") == claim["topic_id"], named=True)
+        templates = tuple(json.loads(claim["templates"]))
+        return self._slot(topic["topic_id"], topic["name"], claim["slot_number"], retry, templates)
+
+    def _slot(self, topic_id: str, topic: str, number: int, retry: int, templates: tuple[str, ...]) -> PlannedSlot:
+        slot_id = derive_id("slot", self.seed, topic_id, number)
+        drawn = (self._draw(slot_id, turn) for turn in range(len(templates) + 1, self.turns + 1))
+        return PlannedSlot(
+            slot_id=slot_id,
+            sample_id=self.recipe.sample_id(slot_id),
+            topic_id=topic_id,
+            topic=topic,
+            slot_number=number,
+            retry=retry,
+            templates=(*templates[: self.turns], *drawn),
+        )
+
+    def _draw(self, slot_id: str, turn: int) -> str:
+        return draw_template(self.templates, derive_seed(slot_id, turn, "template")).template_id

@@ -1,0 +1,71 @@
+"""How far a run is: one small file in the run's folder that the command line, `status` and others read."""
+
+import json
+import threading
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+FILE = "progress.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Counts of samples, batches and calls, and `seconds` since the start; `made` counts committed samples too."""
+
+    run_id: str
+    planned: int
+    batches: int
+    made: int = 0
+    committed_batches: int = 0
+    kept: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    failed: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+
+    @property
+    def open(self) -> int:
+        return self.planned - self.kept - self.rejected - self.duplicate - self.failed
+
+    def line(self) -> str:
+        """One line for a person."""
+        return (
+            f"made {self.made}/{self.planned}, committed {self.committed_batches}/{self.batches} batches: "
+            f"{self.kept} kept, {self.rejected} rejected, {self.duplicate} duplicate, {self.failed} failed, "
+            f"{self.open} open; {self.calls} calls in {self.seconds:.0f} s"
+        )
+
+
+class ProgressBoard:
+    """Keeps a run's progress and its file in step; safe to use from several threads."""
+
+    def __init__(self, folder: Path, start: Progress) -> None:
+        self._path = folder / FILE
+        self._since = time.monotonic()
+        self._lock = threading.Lock()
+        self._now = start
+        self.add()
+
+    @property
+    def now(self) -> Progress:
+        return self._now
+
+    def add(self, **more: int) -> Progress:
+        """Add to counts by name and rewrite the file."""
+        with self._lock:
+            grown = {name: getattr(self._now, name) + count for name, count in more.items()}
+            self._now = replace(self._now, seconds=time.monotonic() - self._since, **grown)
+            temporary = self._path.with_suffix(".part")
+            temporary.write_text(json.dumps(asdict(self._now)))
+            temporary.replace(self._path)
+            return self._now
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """The progress of the run in this folder, None when it has none yet."""
+    try:
+        return Progress(**json.loads((folder / FILE).read_text()))
+    except FileNotFoundError:
+        return None

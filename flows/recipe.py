@@ -1,0 +1,71 @@
+"""The recipe: what makes and chooses samples, hashed into their ids."""
+
+from dataclasses import dataclass
+
+from flows.seir.prompts import PROMPTS_VERSION, prompts_sha256
+from flows.settings import Settings
+from flows.studio import Cast
+from storage.canonical import Json, canonical_text, derive_id
+from storage.records import ModelRow, RecipeRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """`generation` and `selection` are canonical JSON; only the generation part enters a sample's id."""
+
+    recipe_id: str
+    generation_id: str
+    generation: str
+    selection: str
+
+    def row(self) -> RecipeRow:
+        return RecipeRow(
+            recipe_id=self.recipe_id,
+            generation_id=self.generation_id,
+            generation=self.generation,
+            selection=self.selection,
+        )
+
+    def sample_id(self, slot_id: str) -> str:
+        return derive_id("sample", slot_id, self.generation_id)
+
+
+def write_recipe(settings: Settings, cast: Cast) -> Recipe:
+    """The recipe of these settings with these models: names and revisions, prompts, sampling, turns and rounds."""
+    generation: dict[str, Json] = {
+        "settings": settings.generation.model_dump(mode="json"),
+        "models": {role: _who(cast, role) for role in ("writer", "critic", "painter", "viewer")},
+        "prompts": {"version": PROMPTS_VERSION, "sha256": prompts_sha256()},
+    }
+    selection: dict[str, Json] = {
+        "settings": settings.selection.model_dump(mode="json"),
+        "models": {"encoder": _who(cast, "encoder")},
+    }
+    generation_text, selection_text = canonical_text(generation), canonical_text(selection)
+    return Recipe(
+        recipe_id=derive_id("recipe", generation_text, selection_text),
+        generation_id=derive_id("generation", generation_text),
+        generation=generation_text,
+        selection=selection_text,
+    )
+
+
+def _who(cast: Cast, role: str) -> Json:
+    identity = cast.roles()[role]
+    return {"name": identity.name, "revision": identity.revision}
+
+
+def model_rows(cast: Cast) -> list[ModelRow]:
+    """One row a role, with what each model says of itself."""
+    return [
+        ModelRow(
+            model_id=derive_id("model", identity.name, identity.revision),
+            role=role,
+            name=identity.name,
+            revision=identity.revision,
+            licence=identity.licence,
+            weights_sha256=identity.weights_sha256,
+            fingerprint=canonical_text(dict(identity.fingerprint)),
+        )
+        for role, identity in sorted(cast.roles().items())
+    ]

@@ -1,0 +1,194 @@
+"""The recorder: the one seam between what asks and what answers. Every call passes it, is answered from the record
+when it was asked before, and is otherwise asked, recorded and only then handed on."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import numpy as np
+
+from models.chat import ChatModel, ChatReply, ChatRequest
+from models.drawing import Drawing, DrawRequest, TextToImage
+from models.embedding import EmbedRequest, Encoder, Vector
+from models.errors import ContentError, TransientError
+from models.identity import Json, ModelIdentity
+from models.picture import Picture
+from storage.canonical import canonical_text, content_sha256, derive_id, sha256_hex
+from storage.records import CallRow
+from storage.spool import RecordedCall
+
+TRIES = 5
+FIRST_WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where in a sample's story a call stands; turns count from 1, rounds and attempts from 0."""
+
+    sample_id: str
+    turn: int
+    stage: str
+    round: int
+    purpose: str
+    attempt: int
+
+    def call_id(self) -> str:
+        return derive_id("call", self.sample_id, self.turn, self.stage, self.round, self.purpose, self.attempt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a model said, in the form in which it is recorded; `error` is a reason word when it was no content."""
+
+    response: Json
+    error: str | None = None
+    picture: bytes | None = None
+    vector: bytes | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+    def attachments(self) -> dict[str, bytes]:
+        """The bytes that the row names by hash."""
+        return {sha256_hex(data): data for data in (self.picture, self.vector) if data is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A request in canonical form, whom it goes to, and how to send it."""
+
+    request: Json
+    seed: int | None
+    model: ModelIdentity
+    send: Callable[[], Awaitable[Answer]]
+
+
+class Tape(Protocol):
+    """Where calls are looked up and kept."""
+
+    def find(self, request_key: str) -> RecordedCall | None:
+        """The recorded call with this key, if there is one."""
+        ...
+
+    def keep(self, call: RecordedCall) -> None:
+        """Record a call; one that is there already under the same id is not recorded twice."""
+        ...
+
+
+class Desk(Protocol):
+    """Lets calls through to a model, so many at a time, and counts them."""
+
+    async def __call__(self, model: ModelIdentity, send: Callable[[], Awaitable[Answer]]) -> Answer: ...
+
+
+class Recorder:
+    """Asks models on behalf of one batch; hands on what was recorded, so that a replay sees the very same."""
+
+    def __init__(self, *, tape: Tape, desk: Desk, run_id: str) -> None:
+        self._tape = tape
+        self._desk = desk
+        self._run_id = run_id
+
+    async def chat(self, model: ChatModel, at: Address, request: ChatRequest) -> ChatReply:
+        """Ask a chat model. ContentError when it has no usable answer, TransientError when all tries failed."""
+
+        async def send() -> Answer:
+            reply = await model.chat(request)
+            return Answer(
+                response={"text": reply.text, "finish_reason": reply.finish_reason},
+                prompt_tokens=reply.prompt_tokens,
+                completion_tokens=reply.completion_tokens,
+            )
+
+        asked = Question(request=request.canonical(), seed=request.seed, model=model.identity, send=send)
+        call = await self._answer(at, asked)
+        response = json.loads(call.row.response)
+        return ChatReply(
+            text=response["text"],
+            finish_reason=response["finish_reason"],
+            prompt_tokens=call.row.prompt_tokens or 0,
+            completion_tokens=call.row.completion_tokens or 0,
+        )
+
+    async def draw(self, model: TextToImage, at: Address, request: DrawRequest) -> Drawing:
+        """Have a picture drawn; errors as for `chat`."""
+
+        async def send() -> Answer:
+            drawing = await model.draw(request)
+            what: Json = {"licence": drawing.licence, "pixel_sha256": drawing.picture.pixel_sha256}
+            return Answer(response=what, picture=drawing.picture.data)
+
+        asked = Question(request=request.canonical(), seed=request.seed, model=model.identity, send=send)
+        call = await self._answer(at, asked)
+        picture = await asyncio.to_thread(Picture.from_bytes, call.attachments[call.row.image_sha256 or ""])
+        return Drawing(picture=picture, licence=json.loads(call.row.response)["licence"])
+
+    async def embed(self, model: Encoder, at: Address, request: EmbedRequest) -> Vector:
+        """The vector of a picture or text, float32 of shape (dims,); errors as for `chat`."""
+
+        async def send() -> Answer:
+            embedding = await model.embed(request)
+            return Answer(response={}, vector=embedding.vector.astype("<f4").tobytes())
+
+        asked = Question(request=request.canonical(), seed=None, model=model.identity, send=send)
+        call = await self._answer(at, asked)
+        return np.frombuffer(call.attachments[call.row.vector_sha256 or ""], dtype="<f4").astype(np.float32)
+
+    async def _answer(self, at: Address, asked: Question) -> RecordedCall:
+        request_key = content_sha256(asked.request)
+        call = self._tape.find(request_key) or await self._ask(at, request_key, asked)
+        call = _moved_to(call, at)
+        self._tape.keep(call)
+        if call.row.error is not None:
+            raise ContentError(call.row.error, json.loads(call.row.response)["message"])
+        return call
+
+    async def _ask(self, at: Address, request_key: str, asked: Question) -> RecordedCall:
+        started_at, since = datetime.now(UTC), time.monotonic()
+        answer, tries = await self._send_until_answered(asked)
+        row = CallRow(
+            **{name: getattr(at, name) for name in Address.__slots__},
+            call_id=at.call_id(),
+            request_key=request_key,
+            model_id=derive_id("model", asked.model.name, asked.model.revision),
+            seed=asked.seed,
+            request=canonical_text(asked.request),
+            response=canonical_text(answer.response),
+            error=answer.error,
+            image_sha256=sha256_hex(answer.picture) if answer.picture is not None else None,
+            vector_sha256=sha256_hex(answer.vector) if answer.vector is not None else None,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+            run_id=self._run_id,
+            seconds=time.monotonic() - since,
+            tries=tries,
+            started_at=started_at,
+        )
+        return RecordedCall(row, answer.attachments())
+
+    async def _send_until_answered(self, asked: Question) -> tuple[Answer, int]:
+        """Repeat a request after transient errors, with growing, jittered waits; the last error is raised."""
+        for tries in range(1, TRIES + 1):
+            try:
+                return await self._desk(asked.model, asked.send), tries
+            except ContentError as error:
+                return Answer(response={"message": str(error)}, error=error.reason), tries
+            except TransientError as error:
+                if tries == TRIES:
+                    raise
+                wait = FIRST_WAIT_SECONDS * 2 ** (tries - 1) * random.uniform(0.5, 1.5)
+                await asyncio.sleep(max(wait, error.retry_after or 0))
+        raise AssertionError("the loop returns or raises")
+
+
+def _moved_to(call: RecordedCall, at: Address) -> RecordedCall:
+    """The same answer as the call of another place: an equal request is an equal call, whoever asked first."""
+    if call.row.call_id == at.call_id():
+        return call
+    row = {name: getattr(call.row, name) for name in CallRow.columns()}
+    row |= {name: getattr(at, name) for name in Address.__slots__}
+    return RecordedCall(CallRow(**row | {"call_id": at.call_id()}), call.attachments)

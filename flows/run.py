@@ -1,0 +1,273 @@
+"""One run of a build: its claim on slots, its engine and spools, its end. Safe to kill at any point."""
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from storage.history import publish
+
+from flows.claim import claim_slots, end_row, tidy_runs
+from flows.commit import Committed, Committer, FinishedBatch
+from flows.engine import Engine
+from flows.plan import BuildPlan, BuildRequest, PlannedSlot
+from flows.progress import Progress, ProgressBoard
+from flows.recipe import Recipe, write_recipe
+from flows.recorder import Recorder
+from flows.seir.asking import Asker
+from flows.seir.dialogue import Brief, Dialogue, Playwright, model_id
+from flows.settings import FILE, Settings, read_settings
+from flows.studio import Cast, Studio
+from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
+from flows.topics.catalogue import read_templates
+from storage.calls import read_calls
+from storage.errors import LakeBusy
+from storage.lake import Lake
+from storage.lock import hold
+from storage.packages import PackageDraft
+from storage.slots import is_alive, run_lock
+from storage.spool import RecordedCall, Spool, read_spool
+from storage.turns_table import bring_up
+from storage.versions import Version
+
+SYNC_SECONDS = 1.0
+PUBLISH_SHARE = 20
+NAMED_TOPICS = 3
+OUTCOMES = ("kept", "rejected", "duplicate", "failed", "open")
+
+
+class Run:
+    """A build that has claimed its slots. Batches may be made in any order and thread; they are committed in order."""
+
+    def __init__(
+        self,
+        *,
+        lake: Lake,
+        settings: Settings,
+        recipe: Recipe,
+        cast: Cast,
+        engine: Engine,
+        plan: BuildPlan,
+        run_id: str,
+    ) -> None:
+        self.lake = lake
+        self.settings = settings
+        self.recipe = recipe
+        self.plan = plan
+        self.run_id = run_id
+        self.batches = plan.batches(settings.run.batch_size)
+        self._cast = cast
+        self._engine = engine
+        self._shelf = SpoolShelf()
+        self._finished: dict[int, FinishedBatch] = {}
+        self._publish_again_at = 0.0
+        self.outcomes: dict[str, str] = {}
+        self._templates = {template.template_id: template for template in read_templates()}
+        self._committer = Committer(
+            lake=lake,
+            recipe=recipe,
+            run_id=run_id,
+            duplicates=settings.selection.duplicates,
+            encoder=model_id(cast.encoder.identity),
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        start = Progress(run_id=run_id, planned=len(plan.slots), batches=len(self.batches))
+        self.board = ProgressBoard(self.folder, start)
+
+    @property
+    def folder(self) -> Path:
+        return self.lake.runs / self.run_id
+
+    def prepare(self) -> None:
+        """Index what dead runs left, and read the kept turns; ValueError for a lake of another encoder."""
+        for folder in sorted(self.lake.runs.iterdir()):
+            if folder.name == self.run_id or not is_alive(self.lake, folder.name):
+                self._shelf.add(sorted((folder / SPOOL_FOLDER).glob("*.log")))
+        self._committer.catch_up(self.lake.version())
+
+    def label(self, number: int) -> str:
+        """A name for a batch that a person can read."""
+        slots = self.batches[number]
+        topics = list(dict.fromkeys(slot.topic for slot in slots))
+        more = f" and {len(topics) - NAMED_TOPICS} more" if len(topics) > NAMED_TOPICS else ""
+        return f"batch {number + 1}/{len(self.batches)}, {len(slots)} samples: {', '.join(topics[:NAMED_TOPICS])}{more}"
+
+    def counts(self) -> dict[str, int]:
+        """Conservation: planned = kept + rejected + duplicate + failed + open."""
+        now = self.board.now
+        return {name: getattr(now, name) for name in ("planned", *OUTCOMES)}
+
+    def topic_table(self) -> list[dict[str, str | int]]:
+        """One row a topic: how many of its samples of this run came to which outcome."""
+        counts: dict[str, Counter[str]] = {}
+        for slot in self.plan.slots:
+            counts.setdefault(slot.topic, Counter())[self.outcomes.get(slot.sample_id, "open")] += 1
+        return [{"topic": topic, **{name: count[name] for name in OUTCOMES}} for topic, count in counts.items()]
+
+    def make(self, number: int) -> None:
+        """Make a batch and wait for it. Errors of models pass through; what was finished by then is in the spool."""
+        slots = self.batches[number]
+        spool = Spool(self._spool_path(number))
+        try:
+            tape = BatchTape(spool, self._shelf, self._committed_calls(slots))
+            recorder = Recorder(tape=tape, desk=self._engine.ask, run_id=self.run_id)
+            dialogues = self._engine.submit(self._write_all(slots, recorder, spool)).result()
+        finally:
+            spool.close()
+        calls = [call for _, call in read_spool(spool.path)]
+        work = tuple(zip(slots, dialogues, strict=True))
+        self._finished[number] = FinishedBatch(number=number, work=work, calls=calls)
+
+    def commit(self, number: int) -> Committed:
+        """Commit a batch that was made; its calls are in the package then and leave the spool."""
+        committed = self._committer.commit(self._finished.pop(number), lock_timeout=self.settings.run.lock_timeout)
+        path = self._spool_path(number)
+        self._shelf.forget(path)
+        path.unlink()
+        self.outcomes |= committed.outcomes
+        self.board.add(committed_batches=1, **Counter(committed.outcomes.values()))
+        self._publish_now_and_then(committed.version)
+        return committed
+
+    def _publish_now_and_then(self, version: Version) -> None:
+        """Bring the history up to date as often as that takes less than a twentieth of the time."""
+        since = time.monotonic()
+        if since < self._publish_again_at:
+            return
+        publish(self.lake, version)
+        now = time.monotonic()
+        self._publish_again_at = now + PUBLISH_SHARE * (now - since)
+
+    async def _write_all(self, slots: Sequence[PlannedSlot], recorder: Recorder, spool: Spool) -> list[Dialogue]:
+        syncing = asyncio.create_task(_sync_often(spool))
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._write(slot, recorder)) for slot in slots]
+            return [task.result() for task in tasks]
+        except* Exception as errors:
+            raise _first_error(errors) from None
+        finally:
+            syncing.cancel()
+
+    async def _write(self, slot: PlannedSlot, recorder: Recorder) -> Dialogue:
+        asker = Asker(
+            cast=self._cast,
+            recorder=recorder,
+            settings=self.settings.generation,
+            slot_id=slot.slot_id,
+            sample_id=slot.sample_id,
+            retry=slot.retry,
+        )
+        templates = [(name, self._templates[name].ask(slot.topic)) for name in slot.templates]
+        brief = Brief(sample_id=slot.sample_id, topic=slot.topic, templates=templates)
+        dialogue = await Playwright(asker=asker, brief=brief).write()
+        self.board.add(made=1)
+        return dialogue
+
+    def _committed_calls(self, slots: Sequence[PlannedSlot]) -> dict[str, RecordedCall]:
+        """What earlier attempts at these slots have asked already, by request key."""
+        retried = [slot.sample_id for slot in slots if slot.retry]
+        calls = read_calls(self.lake, self.lake.version(), retried) if retried else ()
+        return {call.row.request_key: call for call in calls}
+
+    def _spool_path(self, number: int) -> Path:
+        return self.folder / SPOOL_FOLDER / f"{number:06d}.log"
+
+
+async def _sync_often(spool: Spool) -> None:
+    """Make the spool outlive a power cut once a second; a killed process loses nothing either way."""
+    while True:
+        await asyncio.sleep(SYNC_SECONDS)
+        await asyncio.to_thread(spool.sync)
+
+
+def _first_error(errors: BaseExceptionGroup[Exception]) -> Exception:
+    first = errors.exceptions[0]
+    return _first_error(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def open_build(
+    path: Path,
+    *,
+    new_topics: int,
+    samples_per_topic: int,
+    turns: int | None,
+    retry_failed: bool,
+    when_exhausted: Literal["stop", "deepen"] | None,
+    flow_run_id: str | None,
+) -> AbstractContextManager[Run]:
+    """Open a lake for a build; what is None is as its settings say."""
+    lake, settings = open_lake(path, turns=turns)
+    request = BuildRequest(
+        new_topics=new_topics,
+        samples_per_topic=samples_per_topic,
+        turns=settings.generation.turns,
+        retry_failed=retry_failed,
+        when_exhausted=when_exhausted or settings.run.when_exhausted,
+    )
+    return open_run(lake, settings, request, flow_run_id=flow_run_id)
+
+
+def open_lake(path: Path, *, turns: int | None = None) -> tuple[Lake, Settings]:
+    """A lake and its settings; `turns` takes the place of the setting. NotALake, SettingsError."""
+    lake = Lake.open(path)
+    settings = read_settings(path / FILE)
+    if turns is not None:
+        settings = settings.model_copy(update={"generation": settings.generation.model_copy(update={"turns": turns})})
+    return lake, settings
+
+
+@contextmanager
+def open_run(lake: Lake, settings: Settings, request: BuildRequest, *, flow_run_id: str | None) -> Iterator[Run]:
+    """Open the models, claim slots, and end the run whatever happens; a plan without slots leaves the lake as it is."""
+    run_id = uuid.uuid4().hex
+    with ExitStack() as stack:
+        engine = stack.enter_context(Engine())
+        cast = stack.enter_context(_open_cast(engine, settings))
+        recipe = write_recipe(settings, cast)
+        (lake.runs / run_id).mkdir()
+        stack.callback(tidy_runs, lake, run_id)
+        stack.enter_context(hold(run_lock(lake, run_id), purpose="build", timeout=0))
+        claimed = claim_slots(lake, settings, recipe, cast, request, run_id=run_id, flow_run_id=flow_run_id)
+        run = Run(lake=lake, settings=settings, recipe=recipe, cast=cast, engine=engine, plan=claimed, run_id=run_id)
+        if not claimed.slots:
+            yield run
+            return
+        with _ended(run):
+            run.prepare()
+            yield run
+
+
+@contextmanager
+def _open_cast(engine: Engine, settings: Settings) -> Iterator[Cast]:
+    studio = Studio(settings)
+    cast = engine.submit(studio.__aenter__()).result()
+    try:
+        yield cast
+    finally:
+        engine.submit(studio.__aexit__(None, None, None)).result()
+
+
+@contextmanager
+def _ended(run: Run) -> Iterator[None]:
+    """Write down how the run ended. A killed process cannot; the next build says `died` for it."""
+    try:
+        yield
+    except BaseException as error:
+        state = "stopped" if isinstance(error, Exception) else "cancelled"
+        with suppress(LakeBusy):
+            _write_end(run, state, f"{type(error).__name__}: {error}")
+        raise
+    _write_end(run, "finished", None)
+
+
+def _write_end(run: Run, state: str, reason: str | None) -> None:
+    with run.lake.lock(purpose=f"end of run {run.run_id[:8]}", timeout=run.settings.run.lock_timeout):
+        row = end_row(run.run_id, state, reason)
+        version = run.lake.commit([PackageDraft("run", [row])], run_id=run.run_id)
+        bring_up(run.lake, version)
+    publish(run.lake, version)

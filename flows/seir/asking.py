@@ -1,0 +1,150 @@
+"""Asking on behalf of one slot: seeds from ids, attempts until a reply can be used, and failure with evidence."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from flows.recorder import Address, Recorder
+from flows.seir.replies import BadReply, Reply, parse_reply, schema_of
+from flows.settings import GenerationSettings, SamplingSettings
+from flows.studio import Cast
+from models.chat import ChatModel, ChatRequest, Message, Sampling
+from models.drawing import Drawing, DrawRequest
+from models.embedding import EmbedRequest, Vector
+from models.errors import ContentError
+from models.picture import Picture
+from storage.canonical import Json, derive_seed
+
+P = TypeVar("P", bound=Reply)
+T = TypeVar("T")
+
+NO_SAMPLING = SamplingSettings(temperature=0, top_p=1, top_k=0, min_p=0, repeat_penalty=1)
+
+
+class SlotFailedError(Exception):
+    """Content that could not be made in all attempts; `evidence` says where and what came instead."""
+
+    def __init__(self, *, stage: str, reason: str, evidence: Json) -> None:
+        super().__init__(f"{stage}: {reason}")
+        self.stage = stage
+        self.reason = reason
+        self.evidence = evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in a slot's story something is asked."""
+
+    turn: int
+    stage: str
+    round: int
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Asks the cast for one slot. `retry` counts its earlier failures; each one allows as many attempts again."""
+
+    cast: Cast
+    recorder: Recorder
+    settings: GenerationSettings
+    slot_id: str
+    sample_id: str
+    retry: int
+
+    async def write(self, place: Place, messages: Sequence[Message], reply: type[P], max_tokens: int) -> P:
+        """Have the writer reply in the shape of `reply`; SlotFailedError after the last unusable reply."""
+        return await self._chat(
+            self.cast.writer, _sampling(self.settings.writer.sampling, max_tokens), place, messages, reply
+        )
+
+    async def criticise(self, place: Place, messages: Sequence[Message], reply: type[P], max_tokens: int) -> P:
+        """Have the text critic reply; errors as for `write`."""
+        return await self._chat(
+            self.cast.critic, _sampling(self.settings.critic.sampling, max_tokens), place, messages, reply
+        )
+
+    async def view(self, place: Place, messages: Sequence[Message], reply: type[P], max_tokens: int) -> P:
+        """Have the image critic reply; errors as for `write`."""
+        return await self._chat(self.cast.viewer, _sampling(NO_SAMPLING, max_tokens), place, messages, reply)
+
+    async def draw(self, place: Place, caption: str) -> Drawing:
+        """Have the caption drawn; errors as for `write`."""
+        painter, size = self.cast.painter, self.settings.painter
+
+        async def attempt(seed: int, at: Address) -> Drawing:
+            request = DrawRequest(
+                model=painter.identity.name,
+                revision=painter.identity.revision,
+                caption=caption,
+                width=size.width,
+                height=size.height,
+                steps=size.steps,
+                guidance=size.guidance,
+                seed=seed,
+            )
+            return await self.recorder.draw(painter, at, request)
+
+        return await self._attempts(place, attempt)
+
+    async def embed(self, place: Place, subject: Picture | str) -> Vector:
+        """The vector of a picture or a text; SlotFailedError when it cannot be embedded."""
+        encoder = self.cast.encoder
+        identity = encoder.identity
+
+        async def attempt(_seed: int, at: Address) -> Vector:
+            request = EmbedRequest(model=identity.name, revision=identity.revision, subject=subject)
+            return await self.recorder.embed(encoder, at, request)
+
+        return await self._attempts(place, attempt)
+
+    async def _chat(
+        self,
+        model: ChatModel,
+        sampling: Sampling,
+        place: Place,
+        messages: Sequence[Message],
+        reply: type[P],
+    ) -> P:
+        async def attempt(seed: int, at: Address) -> P:
+            request = ChatRequest(
+                model=model.identity.name,
+                revision=model.identity.revision,
+                messages=tuple(messages),
+                sampling=sampling,
+                schema=schema_of(reply),
+                seed=seed,
+            )
+            heard = await self.recorder.chat(model, at, request)
+            return parse_reply(reply, heard.text, heard.finish_reason)
+
+        return await self._attempts(place, attempt)
+
+    async def _attempts(self, place: Place, attempt: Callable[[int, Address], Awaitable[T]]) -> T:
+        limit = self.settings.attempts * (self.retry + 1)
+        problems: list[Json] = []
+        reason = ""
+        for number in range(limit):
+            seed = derive_seed(self.slot_id, place.turn, place.stage, place.round, place.purpose, number)
+            at = Address(
+                sample_id=self.sample_id,
+                turn=place.turn,
+                stage=place.stage,
+                round=place.round,
+                purpose=place.purpose,
+                attempt=number,
+            )
+            try:
+                return await attempt(seed, at)
+            except (BadReply, ContentError) as error:
+                reason = error.reason
+                problems.append({"call_id": at.call_id(), "reason": error.reason, "message": str(error)})
+        raise SlotFailedError(
+            stage=place.stage,
+            reason=reason,
+            evidence={"turn": place.turn, "round": place.round, "purpose": place.purpose, "attempts": problems},
+        )
+
+
+def _sampling(settings: SamplingSettings, max_tokens: int) -> Sampling:
+    return Sampling(**settings.model_dump(), max_tokens=max_tokens)

@@ -1,0 +1,98 @@
+"""The cast: which model plays which role. The only place where settings become adapters."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+
+from flows.settings import ChatSettings, EncoderSettings, PainterSettings, Settings, ViewerSettings
+from models.chat import ChatModel
+from models.drawing import TextToImage
+from models.embedding import Encoder
+from models.identity import ModelIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """The models of a run by role: two for text, two for pictures, one for vectors."""
+
+    writer: ChatModel
+    critic: ChatModel
+    painter: TextToImage
+    viewer: ChatModel
+    encoder: Encoder
+
+    def roles(self) -> Mapping[str, ModelIdentity]:
+        return {name: getattr(self, name).identity for name in self.__slots__}
+
+
+class Studio:
+    """Opens the adapters that the settings name, each one once, and closes them all."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._chats: dict[str, ChatModel] = {}
+        self._exits = AsyncExitStack()
+
+    async def __aenter__(self) -> Cast:
+        generation = self._settings.generation
+        try:
+            return Cast(
+                writer=await self._chat(generation.writer),
+                critic=await self._chat(generation.critic),
+                painter=_painter(generation.painter),
+                viewer=_viewer(generation.viewer),
+                encoder=_encoder(self._settings.selection.encoder),
+            )
+        except BaseException:
+            await self._exits.aclose()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exits.aclose()
+
+    async def _chat(self, settings: ChatSettings) -> ChatModel:
+        if settings.backend not in self._chats:
+            self._chats[settings.backend] = await self._open_chat(settings)
+        return self._chats[settings.backend]
+
+    async def _open_chat(self, settings: ChatSettings) -> ChatModel:
+        if settings.backend == "fake":
+            from models.fakes import FakeChat
+
+            return FakeChat()
+        from models.llama_chat import LlamaChat
+
+        return await self._exits.enter_async_context(LlamaChat())
+
+
+def _painter(settings: PainterSettings) -> TextToImage:
+    if settings.backend == "fake":
+        from models.fakes import FakePainter
+
+        return FakePainter()
+    from models.openmoji_painter import OpenmojiPainter
+
+    return OpenmojiPainter()
+
+
+def _viewer(settings: ViewerSettings) -> ChatModel:
+    if settings.backend == "fake":
+        from models.fakes import FakeChat
+
+        return FakeChat()
+    from models.scene_critic import SceneCritic
+
+    return SceneCritic()
+
+
+def _encoder(settings: EncoderSettings) -> Encoder:
+    if settings.backend == "fake":
+        from models.fakes import FakeEncoder
+
+        return FakeEncoder()
+    from models.descriptor_encoder import DescriptorEncoder
+
+    return DescriptorEncoder()

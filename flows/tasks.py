@@ -1,0 +1,80 @@
+"""The Prefect tasks of a build, a batch being the unit, and what they leave for its UI."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.futures import PrefectFuture
+from prefect.tasks import Task
+
+from flows.run import Run
+from models.errors import TransientError
+
+
+def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failed batch may succeed when it is made again; its finished calls are not asked again."""
+    return isinstance(state.result(raise_on_failure=False), TransientError)
+
+
+@task(
+    task_run_name="make {label}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_jitter_factor=0.5,
+    retry_condition_fn=is_transient,
+)
+def make_batch(run: Run, number: int, label: str) -> None:
+    """Have the engine make one batch, and wait for it."""
+    run.make(number)
+    get_run_logger().info("made %s", label)
+
+
+@task(task_run_name="commit {label}", cache_policy=NO_CACHE, persist_result=False)
+def commit_batch(run: Run, number: int, label: str) -> int:
+    """Commit one batch; returns the number of the version that holds it."""
+    version = run.commit(number).version.number
+    get_run_logger().info("committed %s as version %d", label, version)
+    return version
+
+
+def make_in_order(run: Run) -> Iterator[int]:
+    """Make all batches, so many at once as the settings say, and yield their numbers in the order of the plan."""
+    waiting: deque[tuple[int, PrefectFuture[None]]] = deque()
+    for number in range(len(run.batches)):
+        waiting.append((number, make_batch.submit(run, number, run.label(number))))
+        if len(waiting) == run.settings.run.open_batches:
+            yield _made(*waiting.popleft())
+    while waiting:
+        yield _made(*waiting.popleft())
+
+
+def _made(number: int, future: PrefectFuture[None]) -> int:
+    future.result()
+    return number
+
+
+def open_progress(run: Run) -> UUID:
+    """The progress bar of this run in the UI."""
+    artifact = create_progress_artifact(0.0, key="build-progress", description=run.board.now.line())
+    assert isinstance(artifact, UUID), "outside an event loop Prefect answers at once"
+    return artifact
+
+
+def show_progress(artifact: UUID, run: Run) -> None:
+    now = run.board.now
+    update_progress_artifact(artifact, 100 * now.committed_batches / max(1, now.batches), description=now.line())
+
+
+def show_summary(run: Run) -> None:
+    """Two tables in the UI: conservation, and what each topic got."""
+    create_table_artifact(
+        [run.counts()], key="build-conservation", description=f"Run {run.run_id} in {run.lake.path.resolve()}"
+    )
+    create_table_artifact(run.topic_table(), key="build-topics", description="Samples of this run by topic and outcome")
