@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field
 
+from flows.asked import BuildOptions
 from flows.run import open_build
 from flows.tasks import commit_batch, make_in_order, open_progress, show_progress, show_summary
 
@@ -25,20 +26,23 @@ def build_lake(
         Literal["stop", "deepen"] | None,
         Field(description="When every topic has samples; empty: as the lake's settings say"),
     ] = None,
+    lock_timeout: Annotated[
+        float | None, Field(ge=0, description="Seconds to wait for the lake; empty: as the lake's settings say")
+    ] = None,
 ) -> dict[str, int]:
     """Finish what interrupted builds left open, then make samples for the next topics, batch by batch.
 
     Each batch becomes a version of the lake. Returns the counts: planned, kept, rejected, duplicate, failed, open.
     """
-    with open_build(
-        Path(lake),
+    options = BuildOptions(
         new_topics=new_topics,
         samples_per_topic=samples_per_topic,
         turns=turns,
         retry_failed=retry_failed,
         when_exhausted=when_exhausted,
-        flow_run_id=flow_run.id,
-    ) as run:
+        lock_timeout=lock_timeout,
+    )
+    with open_build(Path(lake), options, flow_run_id=flow_run.id) as run:
         get_run_logger().info(run.plan.note())
         bar = open_progress(run)
         for number in make_in_order(run):

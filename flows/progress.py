@@ -3,10 +3,15 @@
 import json
 import threading
 import time
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 FILE = "progress.json"
+OUTCOMES = ("kept", "rejected", "duplicate", "failed", "open")
+LISTENER: ContextVar["Callable[[Progress], None] | None"] = ContextVar("LISTENER", default=None)
+"""Who in this process is told of progress; set around a flow by whoever calls it and wants to watch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +19,7 @@ class Progress:
     """Counts of samples, batches and calls, and `seconds` since the start; `made` counts committed samples too."""
 
     run_id: str
+    note: str
     planned: int
     batches: int
     made: int = 0
@@ -42,6 +48,7 @@ class ProgressBoard:
     """Keeps a run's progress and its file in step; safe to use from several threads."""
 
     def __init__(self, folder: Path, start: Progress) -> None:
+        self._listener = LISTENER.get()
         self._path = folder / FILE
         self._since = time.monotonic()
         self._lock = threading.Lock()
@@ -60,7 +67,9 @@ class ProgressBoard:
             temporary = self._path.with_suffix(".part")
             temporary.write_text(json.dumps(asdict(self._now)))
             temporary.replace(self._path)
-            return self._now
+        if self._listener:
+            self._listener(self._now)
+        return self._now
 
 
 def read_progress(folder: Path) -> Progress | None:

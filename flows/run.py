@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Literal
 
 from storage.history import publish
 
+from flows.asked import BuildOptions
 from flows.claim import claim_slots, end_row, tidy_runs
 from flows.commit import Committed, Committer, FinishedBatch
 from flows.engine import Engine
 from flows.plan import BuildPlan, BuildRequest, PlannedSlot
-from flows.progress import Progress, ProgressBoard
+from flows.progress import OUTCOMES, Progress, ProgressBoard
 from flows.recipe import Recipe, write_recipe
 from flows.recorder import Recorder
 from flows.seir.asking import Asker
@@ -37,7 +37,6 @@ from storage.versions import Version
 SYNC_SECONDS = 1.0
 PUBLISH_SHARE = 20
 NAMED_TOPICS = 3
-OUTCOMES = ("kept", "rejected", "duplicate", "failed", "open")
 
 
 class Run:
@@ -75,7 +74,7 @@ class Run:
             encoder=model_id(cast.encoder.identity),
         )
         self.folder.mkdir(parents=True, exist_ok=True)
-        start = Progress(run_id=run_id, planned=len(plan.slots), batches=len(self.batches))
+        start = Progress(run_id=run_id, note=plan.note(), planned=len(plan.slots), batches=len(self.batches))
         self.board = ProgressBoard(self.folder, start)
 
     @property
@@ -190,35 +189,33 @@ def _first_error(errors: BaseExceptionGroup[Exception]) -> Exception:
     return _first_error(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-def open_build(
-    path: Path,
-    *,
-    new_topics: int,
-    samples_per_topic: int,
-    turns: int | None,
-    retry_failed: bool,
-    when_exhausted: Literal["stop", "deepen"] | None,
-    flow_run_id: str | None,
-) -> AbstractContextManager[Run]:
-    """Open a lake for a build; what is None is as its settings say."""
-    lake, settings = open_lake(path, turns=turns)
-    request = BuildRequest(
-        new_topics=new_topics,
-        samples_per_topic=samples_per_topic,
-        turns=settings.generation.turns,
-        retry_failed=retry_failed,
-        when_exhausted=when_exhausted or settings.run.when_exhausted,
-    )
-    return open_run(lake, settings, request, flow_run_id=flow_run_id)
+def open_build(path: Path, options: BuildOptions, *, flow_run_id: str | None) -> AbstractContextManager[Run]:
+    """Open a lake for a build, which claims its slots. NotALake, SettingsError, LakeBusy, TerminalError."""
+    lake, settings = open_lake(path, options)
+    return open_run(lake, settings, build_request(settings, options), flow_run_id=flow_run_id)
 
 
-def open_lake(path: Path, *, turns: int | None = None) -> tuple[Lake, Settings]:
-    """A lake and its settings; `turns` takes the place of the setting. NotALake, SettingsError."""
+def open_lake(path: Path, options: BuildOptions) -> tuple[Lake, Settings]:
+    """A lake and its settings, with what the options give in place of a setting. NotALake, SettingsError."""
     lake = Lake.open(path)
     settings = read_settings(path / FILE)
-    if turns is not None:
-        settings = settings.model_copy(update={"generation": settings.generation.model_copy(update={"turns": turns})})
-    return lake, settings
+    generation, run = settings.generation, settings.run
+    if options.turns is not None:
+        generation = generation.model_copy(update={"turns": options.turns})
+    if options.lock_timeout is not None:
+        run = run.model_copy(update={"lock_timeout": options.lock_timeout})
+    return lake, settings.model_copy(update={"generation": generation, "run": run})
+
+
+def build_request(settings: Settings, options: BuildOptions) -> BuildRequest:
+    """The options with nothing left open."""
+    return BuildRequest(
+        new_topics=options.new_topics,
+        samples_per_topic=options.samples_per_topic,
+        turns=settings.generation.turns,
+        retry_failed=options.retry_failed,
+        when_exhausted=options.when_exhausted or settings.run.when_exhausted,
+    )
 
 
 @contextmanager
@@ -227,7 +224,7 @@ def open_run(lake: Lake, settings: Settings, request: BuildRequest, *, flow_run_
     run_id = uuid.uuid4().hex
     with ExitStack() as stack:
         engine = stack.enter_context(Engine())
-        cast = stack.enter_context(_open_cast(engine, settings))
+        cast = stack.enter_context(open_cast(engine, settings))
         recipe = write_recipe(settings, cast)
         (lake.runs / run_id).mkdir()
         stack.callback(tidy_runs, lake, run_id)
@@ -243,7 +240,8 @@ def open_run(lake: Lake, settings: Settings, request: BuildRequest, *, flow_run_
 
 
 @contextmanager
-def _open_cast(engine: Engine, settings: Settings) -> Iterator[Cast]:
+def open_cast(engine: Engine, settings: Settings) -> Iterator[Cast]:
+    """The models of these settings, opened on the engine's loop and closed there."""
     studio = Studio(settings)
     cast = engine.submit(studio.__aenter__()).result()
     try:

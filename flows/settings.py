@@ -6,13 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from flows.errors import UserError
+
 FILE = "interlake.toml"
 PROFILES = ("embedded", "fake")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """A setting that cannot be used; the message names file, key and the way out."""
 
 

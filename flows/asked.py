@@ -1,0 +1,16 @@
+"""What a user asks a build for, before the lake's settings fill in what was left open. Light."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """Options of `plan` and `build`; None is as the lake's settings say. `lock_timeout` in seconds."""
+
+    new_topics: int
+    samples_per_topic: int
+    turns: int | None = None
+    retry_failed: bool = False
+    when_exhausted: Literal["stop", "deepen"] | None = None
+    lock_timeout: float | None = None

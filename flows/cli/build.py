@@ -1,0 +1,130 @@
+"""`interlake plan` and `interlake build`: what a build would do, and the Prefect flow that does it, run here."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from flows.asked import BuildOptions
+from flows.cli.options import json_option, lake_option, plain, print_json, print_table
+
+F = TypeVar("F", bound=Callable[..., object])
+
+QUIET = {
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
+
+
+def build_options(command: F) -> F:
+    """The options that `plan` and `build` have in common."""
+    for option in reversed(
+        (
+            click.option(
+                "--new-topics",
+                type=click.IntRange(0, 100_000),
+                default=5,
+                show_default=True,
+                help="Topics without samples to take on.",
+            ),
+            click.option(
+                "--samples-per-topic",
+                type=click.IntRange(1, 10_000),
+                default=2,
+                show_default=True,
+                help="Samples for each of them.",
+            ),
+            click.option(
+                "--turns", type=click.IntRange(1, 10), show_default="as the settings say", help="Turns in a dialogue."
+            ),
+            click.option("--retry-failed", is_flag=True, help="Give slots that failed as many attempts again."),
+            click.option(
+                "--when-exhausted",
+                type=click.Choice(["stop", "deepen"]),
+                show_default="as the settings say",
+                help="What to do when every topic has samples.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@lake_option
+@build_options
+@json_option
+def plan(*, lake_path: Path, as_json: bool, **options: Any) -> None:
+    """Say what a build would do, topic by topic; writes nothing."""
+    from flows.preview import preview_build
+
+    preview = preview_build(lake_path, BuildOptions(**options))
+    if as_json:
+        print_json(preview.json())
+        return
+    click.echo(preview.plan.note())
+    click.echo(f"model calls: {preview.fewest_calls} at least, {preview.most_calls} when every rewrite is spent")
+    print_table(("topic", "slot", "sample", "templates"), preview.rows())
+
+
+@click.command()
+@lake_option
+@build_options
+@click.option(
+    "--lock-timeout",
+    type=click.FloatRange(min=0),
+    show_default="as the settings say",
+    help="Seconds to wait for another process to leave the lake.",
+)
+def build(*, lake_path: Path, **options: Any) -> None:
+    """Grow the lake: run the Prefect flow build_lake here and wait for it.
+
+    Slots that an interrupted build left open are finished first; its topics count among --new-topics, so that the
+    same command again completes it and adds nothing to it.
+    """
+    from flows.run import open_lake
+
+    asked = BuildOptions(**options)
+    open_lake(lake_path, asked)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    from flows.build import build_lake
+
+    with shown_progress():
+        counts = build_lake(lake=str(lake_path), **asdict(asked))
+    click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+@contextmanager
+def shown_progress() -> Iterator[None]:
+    """The plan in one line, then a bar on a terminal, elsewhere a line a batch."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    from flows.progress import LISTENER, Progress
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bar(*columns, transient=True, disable=not click.get_text_stream("stdout").isatty()) as bar:
+        task = bar.add_task("preparing", total=None)
+        committed = -1
+
+        def show(now: Progress) -> None:
+            nonlocal committed
+            bar.update(task, description=f"{now.kept} kept", completed=now.made, total=now.planned)
+            if committed < 0:
+                bar.console.print(plain(now.note), markup=False, highlight=False)
+            elif bar.disable and now.committed_batches > committed:
+                click.echo(now.line())
+            committed = now.committed_batches
+
+        token = LISTENER.set(show)
+        try:
+            yield
+        finally:
+            LISTENER.reset(token)

@@ -1,0 +1,152 @@
+"""`interlake status`, `versions` and `show`: what is in the lake, and one sample's whole story."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.cli.options import console, json_option, lake_option, plain, print_json, print_table
+
+if TYPE_CHECKING:
+    from flows.story import Record, Story
+
+STATES = ("kept", "rejected", "duplicate", "failed", "open")
+
+
+@click.command()
+@lake_option
+@json_option
+def status(*, lake_path: Path, as_json: bool) -> None:
+    """How the lake stands: version, topics, slots by outcome, and runs that are at work."""
+    from flows.lakes import read_status
+
+    now = read_status(lake_path)
+    if as_json:
+        print_json(now.json())
+        return
+    click.echo(f"lake {now.path}, version {now.version}, models: {', '.join(now.models) or 'none used yet'}")
+    click.echo(f"topics: {now.topics_covered} of {now.topics} have samples")
+    click.echo(f"slots: {now.planned} planned = " + " + ".join(f"{now.outcomes[state]} {state}" for state in STATES))
+    for line in now.running:
+        click.echo(f"at work: {line}")
+    if now.interrupted:
+        click.echo(f"{now.interrupted} open slots belong to no living run; 'interlake build' finishes them")
+
+
+@click.command()
+@lake_option
+@json_option
+def versions(*, lake_path: Path, as_json: bool) -> None:
+    """Every version of the lake: when it came, what it brought, and its hash."""
+    from storage.query import query
+
+    from storage.lake import Lake
+
+    frame = query(Lake.open(lake_path), "SELECT * FROM versions ORDER BY version")
+    if as_json:
+        print_json(frame.to_dicts())
+    else:
+        shown = frame.select("version", "created_at", "packages", "samples", "run_id", "sha256")
+        print_table(shown.columns, shown.rows())
+
+
+@click.command()
+@lake_option
+@json_option
+@click.argument("sample")
+@click.option("--pictures", type=click.Path(path_type=Path), help="Write the pictures of all rounds into this folder.")
+def show(*, lake_path: Path, sample: str, as_json: bool, pictures: Path | None) -> None:
+    """The whole story of SAMPLE (an id or its first digits): dialogue, rounds, critiques, decisions."""
+    from dataclasses import asdict
+
+    from flows.story import read_story
+    from storage.lake import Lake
+
+    lake = Lake.open(lake_path)
+    story = read_story(lake, sample)
+    if pictures:
+        _write_pictures(lake_path, story, pictures)
+    if as_json:
+        print_json(asdict(story))
+    else:
+        _print_story(story, pictures)
+
+
+def _write_pictures(lake_path: Path, story: "Story", folder: Path) -> None:
+    from storage.lake import Lake
+
+    lake = Lake.open(lake_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    for row in story.iterations:
+        if row["image_sha256"]:
+            (folder / _picture_name(row)).write_bytes(lake.picture(row["image_sha256"], lake.version()))
+
+
+def _picture_name(row: "Record") -> str:
+    return f"{row['sample_id'][:8]}-turn{row['turn']}-round{row['round']}.png"
+
+
+def _print_story(story: "Story", pictures: Path | None) -> None:
+    sample, topic, out = story.sample, story.topic, console()
+    path = " > ".join(part for part in (topic["domain"], topic["category"], topic["name"]) if part)
+    _say(out, f"sample {sample['sample_id']}: {sample['outcome']}", style="bold")
+    _say(out, f"{path}; run {sample['run_id'][:8]}, recipe {sample['recipe_id'][:8]}")
+    finished = {row["turn"]: row for row in story.turns}
+    for number in range(1, 1 + max((row["turn"] for row in story.iterations), default=0)):
+        if number in finished:
+            _print_turn(out, finished[number])
+        _print_rounds(out, [row for row in story.iterations if row["turn"] == number], pictures)
+    _print_decisions(out, story)
+    tokens = sum(row["completion_tokens"] or 0 for row in story.calls)
+    seconds = sum(row["seconds"] for row in story.calls)
+    _say(out, f"\n{len(story.calls)} calls, {tokens} tokens written, {seconds:.1f} s in models")
+
+
+def _print_turn(out: Any, turn: "Record") -> None:
+    _say(out, f"\nTurn {turn['turn']} (template {turn['template_id']})", style="bold")
+    _say(out, turn["question"], style="cyan", indent=2)
+    _say(out, turn["answer"], indent=2)
+    size = f"{turn['width']}x{turn['height']}"
+    _say(
+        out,
+        f"[picture {turn['image_sha256'][:12]}, {size}, {turn['licence']}] {turn['caption']}",
+        style="green",
+        indent=2,
+    )
+
+
+def _print_rounds(out: Any, rounds: "list[Record]", pictures: Path | None) -> None:
+    for row in rounds:
+        draft = " / ".join(str(row[name]) for name in ("question", "answer", "caption") if row[name])
+        used = ", used" if row["chosen"] else ""
+        _say(out, f"{row['stage']} round {row['round']}, {row['seconds']:.1f} s{used}", style="dim", indent=4)
+        _say(out, draft, indent=6)
+        if row["image_sha256"]:
+            where = pictures / _picture_name(row) if pictures else row["image_sha256"][:12]
+            _say(out, f"picture {where}", indent=6)
+        if row["critique"]:
+            _say(out, f"critique by {row['critic']}: {row['critique']}", style="yellow", indent=6)
+        elif row["stopped"]:
+            _say(out, row["stopped"].replace("_", " "), style="green", indent=6)
+
+
+def _print_decisions(out: Any, story: "Story") -> None:
+    _say(out, "\nDecisions", style="bold")
+    for row in story.decisions:
+        what = f"turn {row['turn']}" if row["turn"] is not None else "sample"
+        why = ": " + ", ".join(filter(None, (row["stage"], row["reason"]))) if row["reason"] else ""
+        _say(out, f"version {row['version']}, {what}: {row['outcome']}{why}", indent=2)
+        if row["evidence"] != "{}":
+            _say(out, row["evidence"], style="dim", indent=4)
+    for row in story.duplicates:
+        kept = f"turn {row['kept_turn']} of {row['kept_sample_id']}"
+        image = f"image {row['image_similarity']:.4f} (threshold {row['image_threshold']})"
+        text = f"text {row['text_similarity']:.4f} (threshold {row['text_threshold']})"
+        _say(out, f"turn {row['turn']} repeats {kept}: {image}, {text}", indent=2)
+
+
+def _say(out: Any, text: str, *, style: str = "", indent: int = 0) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    out.print(Padding(Text(plain(text), style=style), (0, 0, 0, indent)))

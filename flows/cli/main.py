@@ -1,0 +1,54 @@
+"""The command `interlake`: its commands, and what its exit codes mean."""
+
+import sys
+
+import click
+
+from flows.cli.build import build, plan
+from flows.cli.grow import init, topics
+from flows.cli.look import show, status, versions
+from flows.cli.query import sql
+from flows.errors import UserError
+from models.errors import ModelError
+from storage.errors import LakeBusy, LakeDamaged, LakeError
+
+FINE, DAMAGED, BAD_INPUT, BUSY = 0, 1, 2, 3
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="interlake")
+def cli() -> None:
+    """Grow, ask and reproduce a lake of interleaved image-text dialogues.
+
+    Exit codes: 0 fine, 1 damage found or a run that had to stop, 2 bad input, 3 the lake is busy.
+    """
+
+
+for command in (init, topics, plan, build, status, versions, show, sql):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend are one line each."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _fail("stopped; what was finished is kept, and the same command goes on from there", DAMAGED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except LakeBusy as error:
+        _fail(str(error), BUSY)
+    except LakeDamaged as error:
+        _fail(str(error), DAMAGED)
+    except (LakeError, UserError) as error:
+        _fail(str(error), BAD_INPUT)
+    except ModelError as error:
+        _fail(f"the run stopped with open slots: {error}", DAMAGED)
+    except OSError as error:
+        _fail(f"{error.filename or 'the lake'}: {error.strerror or error}", BAD_INPUT)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"interlake: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,52 @@
+"""What a build would do and how many calls it could take; asks no model and writes nothing."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from flows.asked import BuildOptions
+from flows.engine import Engine
+from flows.plan import BuildPlan, plan_build
+from flows.recipe import write_recipe
+from flows.run import build_request, open_cast, open_lake
+from flows.settings import RoundSettings
+
+EMBEDDINGS_PER_TURN = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A plan and the bounds of its model calls: all drafts accepted at once, and all rewrites spent."""
+
+    plan: BuildPlan
+    fewest_calls: int
+    most_calls: int
+
+    def json(self) -> dict[str, object]:
+        return {**asdict(self.plan), "fewest_calls": self.fewest_calls, "most_calls": self.most_calls}
+
+    def rows(self) -> Sequence[tuple[str, int, str, str]]:
+        return [(slot.topic, slot.slot_number, slot.sample_id, ", ".join(slot.templates)) for slot in self.plan.slots]
+
+
+def preview_build(path: Path, options: BuildOptions) -> Preview:
+    """Plan a build on the newest version. Errors as for a build."""
+    lake, settings = open_lake(path, options)
+    with Engine() as engine, open_cast(engine, settings) as cast:
+        recipe = write_recipe(settings, cast)
+        plan = plan_build(lake, lake.version(), recipe, build_request(settings, options))
+    turns = sum(len(slot.templates) for slot in plan.slots)
+    rounds = settings.generation.rounds
+    return Preview(plan=plan, fewest_calls=turns * fewest_calls(rounds), most_calls=turns * most_calls(rounds))
+
+
+def fewest_calls(rounds: RoundSettings) -> int:
+    """Calls of a turn whose drafts are all accepted: a draft a stage, and a critique where there may be rewrites."""
+    critiques = sum(1 for rewrites in (rounds.question, rounds.answer, rounds.image) if rewrites)
+    return 3 + critiques + EMBEDDINGS_PER_TURN
+
+
+def most_calls(rounds: RoundSettings) -> int:
+    """Calls of a turn that spends every rewrite at the first attempt: a rewritten caption is drawn anew."""
+    text = sum(1 + 2 * rewrites for rewrites in (rounds.question, rounds.answer))
+    return text + 1 + 3 * rounds.image + EMBEDDINGS_PER_TURN

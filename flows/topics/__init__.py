@@ -1,0 +1,1 @@
+"""Topics and question templates: the catalogue, files of users' own topics, and which topics come next."""
