@@ -1,0 +1,365 @@
+"""Which turns repeat an earlier one and which samples that leaves. Knows vectors and ids, no files and no models."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby, pairwise
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+from dedup.screen import BLOCK_ROWS, Matrix, Pairs, candidates
+from dedup.similarity import Vector, check_vector, cosine
+
+Policy: TypeAlias = Literal["both", "image", "text", "either"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class TurnKey:
+    """Which turn; sorts by sample id, then turn."""
+
+    sample_id: str
+    turn: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TurnVectors:
+    """A turn as it is compared: `image` and `text` (of the caption), float32 of shape (dims,), finite, of unit norm.
+
+    Both come from one encoder, so their dims are equal. ValueError otherwise, with the turn and the reason.
+    """
+
+    sample_id: str
+    turn: int
+    image: Vector
+    text: Vector
+
+    def __post_init__(self) -> None:
+        name = f"turn {self.turn} of sample {self.sample_id}"
+        check_vector(self.image, what=f"image vector of {name}")
+        check_vector(self.text, what=f"text vector of {name}")
+        if self.image.shape != self.text.shape:
+            raise ValueError(f"{name}: image has {self.image.shape[0]} dims, text {self.text.shape[0]}")
+
+    @property
+    def key(self) -> TurnKey:
+        return TurnKey(sample_id=self.sample_id, turn=self.turn)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TurnMatrices:
+    """Vectors of some turns, a row each: `images` and `texts`, float32 of shape (turns, dims)."""
+
+    images: Matrix
+    texts: Matrix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """From which similarities, in [-1, 1] and inclusive, two turns are the same; they mean something for one encoder.
+
+    `policy` says which must be reached: `both`, `image` (the text is only recorded), `text`, or `either`.
+    """
+
+    image: float
+    text: float
+    policy: Policy = "both"
+
+    def __post_init__(self) -> None:
+        for name, value in (("image", self.image), ("text", self.text)):
+            if not -1.0 <= value <= 1.0:
+                raise ValueError(f"{name} threshold: a similarity lies in [-1, 1], not {value}")
+        if self.policy not in get_args(Policy):
+            raise ValueError(f"policy is one of {', '.join(get_args(Policy))}, not {self.policy!r}")
+
+    def are_reached(self, *, image: float, text: float) -> bool:
+        """Whether a pair with these two similarities is a duplicate."""
+        image_reached, text_reached = image >= self.image, text >= self.text
+        match self.policy:
+            case "both":
+                return image_reached and text_reached
+            case "image":
+                return image_reached
+            case "text":
+                return text_reached
+            case "either":
+                return image_reached or text_reached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicateTurn:
+    """A flagged turn, the keeper it repeats, and both similarities whatever the policy."""
+
+    sample_id: str
+    turn: int
+    kept_sample_id: str
+    kept_turn: int
+    image_similarity: float
+    text_similarity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What became of the newcomers, each part in the order of sample id and turn.
+
+    `keepers` are the unflagged turns of kept samples: add them to the index once the decision is committed.
+    """
+
+    kept_samples: tuple[str, ...] = ()
+    dropped_samples: tuple[str, ...] = ()
+    duplicates: tuple[DuplicateTurn, ...] = ()
+    keepers: tuple[TurnVectors, ...] = ()
+
+
+class KeptTurns:
+    """The growing index of kept, unflagged turns of one encoder, in the order in which a keeper is named."""
+
+    def __init__(self, *, encoder: str) -> None:
+        self.encoder = encoder
+        self._keys: list[TurnKey] = []
+        self._known: set[TurnKey] = set()
+        self._samples: set[str] = set()
+        self._images: Matrix = np.empty((0, 0), dtype=np.float32)
+        self._texts: Matrix = np.empty((0, 0), dtype=np.float32)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, sample_id: str) -> bool:
+        return sample_id in self._samples
+
+    @property
+    def dims(self) -> int | None:
+        """Dims of the vectors; None while there are none."""
+        return self._images.shape[1] if self._keys else None
+
+    @property
+    def matrices(self) -> TurnMatrices:
+        """All vectors, in the order of keepers: read-only views."""
+        images, texts = self._images[: len(self)], self._texts[: len(self)]
+        images.flags.writeable = texts.flags.writeable = False
+        return TurnMatrices(images=images, texts=texts)
+
+    def require_encoder(self, encoder: str) -> None:
+        """ValueError when `encoder` is not the one whose vectors are here."""
+        if encoder != self.encoder:
+            raise ValueError(f"vectors of encoder {encoder} cannot be compared with those of {self.encoder}: re-embed")
+
+    def turn(self, place: int) -> TurnVectors:
+        """The turn in row `place` of `matrices`."""
+        key = self._keys[place]
+        return TurnVectors(
+            sample_id=key.sample_id, turn=key.turn, image=self._images[place].copy(), text=self._texts[place].copy()
+        )
+
+    def add(self, turns: Iterable[TurnVectors], *, encoder: str) -> None:
+        """Append the keepers of one version, sorted by sample id and turn; call once a version, in version order.
+
+        ValueError, and nothing is added, for another encoder, other dims, or a turn that is there already.
+        """
+        self.require_encoder(encoder)
+        ordered = _in_order(turns)
+        _check_dims(ordered, self.dims)
+        known = [turn.key for turn in ordered if turn.key in self._known]
+        if known:
+            raise ValueError(f"turn {known[0].turn} of sample {known[0].sample_id} is in the index already")
+        if ordered:
+            self._append(ordered)
+
+    def _append(self, ordered: Sequence[TurnVectors]) -> None:
+        start, end = len(self), len(self) + len(ordered)
+        self._images = _grown(self._images, rows=end, filled=start, dims=ordered[0].image.shape[0])
+        self._texts = _grown(self._texts, rows=end, filled=start, dims=ordered[0].text.shape[0])
+        for place, turn in enumerate(ordered, start=start):
+            self._images[place] = turn.image
+            self._texts[place] = turn.text
+        keys = [turn.key for turn in ordered]
+        self._keys += keys
+        self._known.update(keys)
+        self._samples.update(key.sample_id for key in keys)
+
+
+def decide(
+    kept: KeptTurns, newcomers: Iterable[TurnVectors], thresholds: Thresholds, *, block: int = BLOCK_ROWS
+) -> Decision:
+    """Decide the turns of one version, whatever order they come in, against `kept` and each other.
+
+    A turn is a duplicate when a keeper of another sample reaches the thresholds: one in `kept`, or one of a smaller
+    sample id among the newcomers. The first such keeper is named, in the order of `kept`, then of sample id and turn.
+    A sample is dropped when all its turns are duplicates; otherwise its unflagged turns are keepers for what follows.
+    `kept` is not changed. `block`, in rows, bounds the memory and has no other effect. The newcomers' vectors must be
+    of `kept.encoder` (see `KeptTurns.require_encoder`). ValueError for other dims, for a turn given twice, and for a
+    sample that is in `kept` already, since a sample is decided whole.
+    """
+    ordered = _in_order(newcomers)
+    _check_dims(ordered, kept.dims)
+    decided = [turn.sample_id for turn in ordered if turn.sample_id in kept]
+    if decided:
+        raise ValueError(f"sample {decided[0]} was kept before; a sample is decided once, with all its turns")
+    fresh = KeptTurns(encoder=kept.encoder)
+    parts: list[Decision] = []
+    for chunk in _whole_samples(ordered, block):
+        part = _decide_chunk((kept, fresh), chunk, thresholds, block)
+        fresh.add(part.keepers, encoder=kept.encoder)
+        parts.append(part)
+    return _joined(parts)
+
+
+def _decide_chunk(
+    indexes: Sequence[KeptTurns], chunk: Sequence[TurnVectors], thresholds: Thresholds, block: int
+) -> Decision:
+    """Decide some whole samples in order, against the indexes (earlier ones first) and then each other."""
+    found: dict[TurnKey, DuplicateTurn] = {}
+    for index in indexes:
+        unsettled = [turn for turn in chunk if turn.key not in found]
+        found |= _first_matches(index, unsettled, thresholds, block)
+    rivals = _earlier_rivals([turn for turn in chunk if turn.key not in found], thresholds, block)
+    parts: list[Decision] = []
+    keepers: set[TurnKey] = set()
+    for _, turns in groupby(chunk, key=lambda turn: turn.sample_id):
+        sample = list(turns)
+        for turn in sample:
+            # A sample's own turns become keepers only after all of them are decided, so they never stand here.
+            standing = (rival for rival in rivals.get(turn.key, ()) if rival.key in keepers)
+            match = found.get(turn.key) or _first_match(turn, standing, thresholds)
+            if match:
+                found[turn.key] = match
+        parts.append(_decide_sample(sample, found))
+        keepers.update(turn.key for turn in parts[-1].keepers)
+    return _joined(parts)
+
+
+def _decide_sample(sample: Sequence[TurnVectors], found: dict[TurnKey, DuplicateTurn]) -> Decision:
+    """The fate of one sample whose duplicate turns are known."""
+    duplicates = tuple(found[turn.key] for turn in sample if turn.key in found)
+    name = (sample[0].sample_id,)
+    if len(duplicates) == len(sample):
+        return Decision(dropped_samples=name, duplicates=duplicates)
+    keepers = tuple(turn for turn in sample if turn.key not in found)
+    return Decision(kept_samples=name, duplicates=duplicates, keepers=keepers)
+
+
+def _first_matches(
+    index: KeptTurns, turns: Sequence[TurnVectors], thresholds: Thresholds, block: int
+) -> dict[TurnKey, DuplicateTurn]:
+    """For each turn that has one, its first match in the index."""
+    found: dict[TurnKey, DuplicateTurn] = {}
+    if not turns or not len(index):
+        return found
+    unsettled = np.ones(len(turns), dtype=np.bool_)
+    for pairs in _screened(_stacked(turns), index.matrices, thresholds, block):
+        wanted = pairs[unsettled[pairs[:, 0]]]
+        for row, places in groupby(wanted.tolist(), key=lambda pair: int(pair[0])):
+            match = _first_match(turns[row], (index.turn(place) for _, place in places), thresholds)
+            if match:
+                found[turns[row].key] = match
+                unsettled[row] = False
+        if not unsettled.any():
+            break
+    return found
+
+
+def _earlier_rivals(
+    turns: Sequence[TurnVectors], thresholds: Thresholds, block: int
+) -> dict[TurnKey, list[TurnVectors]]:
+    """For each turn, those before it, in order, that could be the same; whether they are keepers is left open."""
+    rivals: dict[TurnKey, list[TurnVectors]] = {}
+    if not turns:
+        return rivals
+    matrices = _stacked(turns)
+    for pairs in _screened(matrices, matrices, thresholds, block):
+        for row, place in pairs[pairs[:, 1] < pairs[:, 0]].tolist():
+            rivals.setdefault(turns[row].key, []).append(turns[place])
+    return rivals
+
+
+def _screened(new: TurnMatrices, kept: TurnMatrices, thresholds: Thresholds, block: int) -> Iterator[Pairs]:
+    """Pairs (new row, kept row) that could be duplicates by the policy, for one block of kept rows after another."""
+    images = candidates(new.images, kept.images, thresholds.image, block=block)
+    texts = candidates(new.texts, kept.texts, thresholds.text, block=block)
+    width = len(kept.images)
+    match thresholds.policy:
+        case "both":
+            return (_combined(np.intersect1d, *pair, width) for pair in zip(images, texts, strict=True))
+        case "image":
+            return images
+        case "text":
+            return texts
+        case "either":
+            return (_combined(np.union1d, *pair, width) for pair in zip(images, texts, strict=True))
+
+
+def _combined(combine: Callable[[Pairs, Pairs], Pairs], a: Pairs, b: Pairs, width: int) -> Pairs:
+    """The pairs of `a` and `b` combined as sets, in order; rows of kept turns are below `width`."""
+    numbers = combine(a[:, 0] * width + a[:, 1], b[:, 0] * width + b[:, 1])
+    return np.stack(np.divmod(numbers, width), axis=1)
+
+
+def _first_match(turn: TurnVectors, keepers: Iterable[TurnVectors], thresholds: Thresholds) -> DuplicateTurn | None:
+    """The first of `keepers` that `turn` repeats, by exact similarities."""
+    for keeper in keepers:
+        image, text = cosine(turn.image, keeper.image), cosine(turn.text, keeper.text)
+        if thresholds.are_reached(image=image, text=text):
+            return DuplicateTurn(
+                sample_id=turn.sample_id,
+                turn=turn.turn,
+                kept_sample_id=keeper.sample_id,
+                kept_turn=keeper.turn,
+                image_similarity=image,
+                text_similarity=text,
+            )
+    return None
+
+
+def _whole_samples(ordered: Sequence[TurnVectors], size: int) -> Iterator[list[TurnVectors]]:
+    """Runs of whole samples of at most `size` turns, or of one sample that is longer."""
+    chunk: list[TurnVectors] = []
+    for _, turns in groupby(ordered, key=lambda turn: turn.sample_id):
+        sample = list(turns)
+        if chunk and len(chunk) + len(sample) > size:
+            yield chunk
+            chunk = []
+        chunk = chunk + sample
+    if chunk:
+        yield chunk
+
+
+def _in_order(turns: Iterable[TurnVectors]) -> list[TurnVectors]:
+    """Sorted by sample id and turn; ValueError when a turn is there twice."""
+    ordered = sorted(turns, key=lambda turn: turn.key)
+    for a, b in pairwise(ordered):
+        if a.key == b.key:
+            raise ValueError(f"turn {a.turn} of sample {a.sample_id} is given twice")
+    return ordered
+
+
+def _check_dims(turns: Sequence[TurnVectors], dims: int | None) -> None:
+    """ValueError unless all vectors have `dims` dims, or, where that is None, as many as the first."""
+    for turn in turns:
+        dims = dims or turn.image.shape[0]
+        if turn.image.shape[0] != dims:
+            raise ValueError(
+                f"turn {turn.turn} of sample {turn.sample_id} has {turn.image.shape[0]} dims, others have {dims}"
+            )
+
+
+def _stacked(turns: Sequence[TurnVectors]) -> TurnMatrices:
+    return TurnMatrices(images=np.stack([turn.image for turn in turns]), texts=np.stack([turn.text for turn in turns]))
+
+
+def _grown(matrix: Matrix, *, rows: int, filled: int, dims: int) -> Matrix:
+    """The matrix, or a copy of its filled rows with room for at least `rows`, doubling so that growth stays linear."""
+    if rows <= len(matrix):
+        return matrix
+    larger = np.zeros((max(rows, 2 * len(matrix)), dims), dtype=np.float32)
+    larger[:filled] = matrix[:filled] if filled else 0.0
+    return larger
+
+
+def _joined(parts: Sequence[Decision]) -> Decision:
+    """One decision of several, in their order."""
+    return Decision(
+        kept_samples=tuple(chain.from_iterable(part.kept_samples for part in parts)),
+        dropped_samples=tuple(chain.from_iterable(part.dropped_samples for part in parts)),
+        duplicates=tuple(chain.from_iterable(part.duplicates for part in parts)),
+        keepers=tuple(chain.from_iterable(part.keepers for part in parts)),
+    )
