@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 import polars as pl
 
 from flows.plan import BuildPlan, BuildRequest, plan_build
-from flows.recipe import Recipe, model_rows
-from flows.settings import Settings
-from flows.studio import Cast
+from flows.recipe import model_rows
+from flows.workshop import Workshop
 from storage.canonical import canonical_text
 from storage.lake import Lake
 from storage.packages import PackageDraft
@@ -22,46 +21,46 @@ from storage.turns_table import bring_up
 LIBRARIES = ("prefect", "duckdb", "lancedb", "pylance", "polars", "pyarrow", "numpy", "pillow")
 
 
-def claim_slots(
-    lake: Lake,
-    settings: Settings,
-    recipe: Recipe,
-    cast: Cast,
-    request: BuildRequest,
-    *,
-    run_id: str,
-    flow_run_id: str | None,
-) -> BuildPlan:
+def claim_slots(shop: Workshop, request: BuildRequest, *, flow_run_id: str | None) -> BuildPlan:
     """Plan and claim in one step under the lock, so that two builds never take the same slot."""
-    with lake.lock(purpose=f"claim of run {run_id[:8]}", timeout=settings.run.lock_timeout):
+    lake, recipe = shop.lake, shop.recipe
+    with lake.lock(purpose=f"claim of run {shop.run_id[:8]}", timeout=shop.lock_timeout):
         head = lake.version()
         plan = plan_build(lake, head, recipe, request)
         if not plan.slots:
             return plan
-        start = RunStartRow(
-            kind="build",
-            recipe_id=recipe.recipe_id,
-            planned=len(plan.slots),
-            topics=plan.topics,
-            settings=canonical_text(settings.model_dump(mode="json")),
-            run_id=run_id,
-            flow_run_id=flow_run_id,
-            environment=canonical_text(describe_environment()),
-            started_at=datetime.now(UTC),
-        )
-        claims = [
-            slot.claim(
-                position=position,
-                batch=position // settings.run.batch_size,
-                recipe_id=recipe.recipe_id,
-                run_id=run_id,
-            )
-            for position, slot in enumerate(plan.slots)
-        ]
         died = [end_row(dead, "died") for dead in unended_runs(lake, head) if not is_alive(lake, dead)]
-        rows = [start, *claims, recipe.row(), *model_rows(cast), *died]
-        bring_up(lake, lake.commit([PackageDraft("run", rows)], run_id=run_id))
+        rows = [
+            _start_row(shop, plan, flow_run_id),
+            *_claims(shop, plan),
+            recipe.row(),
+            *model_rows(shop.cast),
+            *died,
+        ]
+        bring_up(lake, lake.commit([PackageDraft("run", rows)], run_id=shop.run_id))
     return plan
+
+
+def _start_row(shop: Workshop, plan: BuildPlan, flow_run_id: str | None) -> RunStartRow:
+    return RunStartRow(
+        kind="build",
+        recipe_id=shop.recipe.recipe_id,
+        planned=len(plan.slots),
+        topics=plan.topics,
+        settings=canonical_text(shop.settings.model_dump(mode="json")),
+        run_id=shop.run_id,
+        flow_run_id=flow_run_id,
+        environment=canonical_text(describe_environment()),
+        started_at=datetime.now(UTC),
+    )
+
+
+def _claims(shop: Workshop, plan: BuildPlan) -> list[ClaimRow]:
+    size = shop.settings.run.batch_size
+    return [
+        slot.claim(position=at, batch=at // size, recipe_id=shop.recipe.recipe_id, run_id=shop.run_id)
+        for at, slot in enumerate(plan.slots)
+    ]
 
 
 def end_row(run_id: str, state: str, reason: str | None = None) -> RunEndRow:

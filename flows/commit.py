@@ -2,23 +2,23 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import polars as pl
 
 from dedup.decide import Decision, DuplicateTurn, KeptTurns, Thresholds, TurnVectors, decide
+from flows.errors import UserError
 from flows.plan import PlannedSlot
-from flows.recipe import Recipe
 from flows.seir.dialogue import Dialogue
-from flows.settings import DuplicateSettings
+from flows.workshop import Workshop
 from models.embedding import Vector
 from models.picture import decode
 from storage.canonical import Json, canonical_text, derive_id
-from storage.lake import Lake
 from storage.packages import PackageDraft
 from storage.records import DecisionRow, DuplicateRow, IterationRow, Row, SampleRow, TurnRow, VectorRow
 from storage.spool import RecordedCall
-from storage.turns_table import bring_up, kept_vectors
+from storage.turns_table import KeptVectors, bring_up, kept_vectors
 from storage.versions import Version
 
 
@@ -42,26 +42,26 @@ class Committed:
 class Committer:
     """Commits the batches of one run; keeps the index of kept turns between them."""
 
-    def __init__(self, *, lake: Lake, recipe: Recipe, run_id: str, duplicates: DuplicateSettings, encoder: str) -> None:
-        self._lake = lake
-        self._recipe = recipe
-        self._run_id = run_id
-        self._duplicates = duplicates
-        self._encoder = encoder
-        self._kept = KeptTurns(encoder=encoder)
+    def __init__(self, shop: Workshop) -> None:
+        self._shop = shop
+        self._lake = shop.lake
+        self._encoder = shop.encoder
+        self._duplicates = shop.settings.selection.duplicates
+        self._kept = KeptTurns(encoder=self._encoder)
         self._known = 0
 
-    def commit(self, batch: FinishedBatch, *, lock_timeout: float) -> Committed:
+    def commit(self, batch: FinishedBatch) -> Committed:
         """Commit one batch as one version. ValueError for rows that may not enter a lake; then nothing has changed."""
         check_calls(batch.calls)
         vectors = {sha256: vector for _, dialogue in batch.work for sha256, vector in dialogue.vectors.items()}
-        with self._lake.lock(purpose=f"commit of run {self._run_id[:8]}", timeout=lock_timeout):
+        run_id = self._shop.run_id
+        with self._lake.lock(purpose=f"commit of run {run_id[:8]}", timeout=self._shop.lock_timeout):
             head = self._lake.version()
             self.catch_up(head)
             decision = decide(self._kept, _newcomers(batch.work, vectors), self._thresholds())
             decisions = [*self._decisions(batch.work, decision, head.number + 1)]
             drafts = [self._build_package(batch, vectors), PackageDraft("decision", decisions)]
-            version = self._lake.commit(drafts, run_id=self._run_id)
+            version = self._lake.commit(drafts, run_id=run_id)
             self._kept.add(decision.keepers, encoder=self._encoder)
             self._known = version.number
             bring_up(self._lake, version)
@@ -71,14 +71,19 @@ class Committer:
         return Committed(version=version, outcomes=outcomes)
 
     def catch_up(self, head: Version) -> None:
-        """Read the kept turns anew when somebody else has committed since. ValueError for another encoder."""
+        """Read the kept turns anew when somebody else has committed since. UserError for another encoder."""
         if self._known == head.number:
             return
-        self._kept = KeptTurns(encoder=self._encoder)
-        for turn in kept_vectors(self._lake, head):
-            self._kept.require_encoder(turn.encoder)
-            vectors = TurnVectors(sample_id=turn.sample_id, turn=turn.turn, image=turn.image, text=turn.text)
-            self._kept.add([vectors], encoder=turn.encoder)
+        kept = KeptTurns(encoder=self._encoder)
+        for _, turns in groupby(kept_vectors(self._lake, head), key=lambda turn: turn.version):
+            same = list(turns)
+            if any(turn.encoder != self._encoder for turn in same):
+                raise UserError(
+                    f"{self._lake.path} has vectors of another encoder than the setting 'selection.encoder' names, and "
+                    "vectors of two encoders cannot be compared: put the setting back"
+                )
+            kept.add(map(_comparable, same), encoder=self._encoder)
+        self._kept = kept
         self._known = head.number
 
     def _thresholds(self) -> Thresholds:
@@ -122,9 +127,9 @@ class Committer:
             sample_id=slot.sample_id,
             slot_id=slot.slot_id,
             topic_id=slot.topic_id,
-            recipe_id=self._recipe.recipe_id,
+            recipe_id=self._shop.recipe.recipe_id,
             turns=len(slot.templates),
-            run_id=self._run_id,
+            run_id=self._shop.run_id,
         )
 
     def _decisions(
@@ -161,6 +166,10 @@ def check_calls(calls: Iterable[RecordedCall]) -> None:
                 decode(call.attachments[call.row.image_sha256])
             except ValueError as error:
                 raise ValueError(f"call {call.row.call_id}: {error}") from error
+
+
+def _comparable(turn: KeptVectors) -> TurnVectors:
+    return TurnVectors(sample_id=turn.sample_id, turn=turn.turn, image=turn.image, text=turn.text)
 
 
 def _newcomers(work: Iterable[tuple[PlannedSlot, Dialogue]], vectors: Mapping[str, Vector]) -> list[TurnVectors]:

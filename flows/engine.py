@@ -23,7 +23,6 @@ class Engine:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="interlake-engine", daemon=True)
         self._limits: dict[tuple[str, str], asyncio.Semaphore] = {}
-        self.answered = 0
 
     def __enter__(self) -> "Engine":
         self._thread.start()
@@ -45,9 +44,7 @@ class Engine:
         """Send one request when the model has room for it."""
         limit = self._limits.setdefault((model.name, model.revision), asyncio.Semaphore(IN_FLIGHT))
         async with limit:
-            answer = await send()
-        self.answered += 1
-        return answer
+            return await send()
 
     async def _cancel_all(self) -> None:
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

@@ -32,11 +32,11 @@ class AddedTopics:
     alike: tuple[tuple[str, ...], ...]
 
 
-def make_lake(path: Path, *, profile: str, seed: int) -> Lake:
-    """Make a lake whose first version holds the shipped topics. NotALake when the folder is not free."""
+def make_lake(path: Path, *, profile: str, seed: int, topics: Sequence[TopicEntry] | None = None) -> Lake:
+    """Make a lake whose first version holds topics, the shipped ones by default. NotALake when the folder is taken."""
     lake = Lake.create(path, seed=seed, files={FILE: default_settings(profile).encode()})
     with lake.lock(purpose="init", timeout=LOCK_TIMEOUT):
-        _commit_topics(lake, read_catalogue(), source=SHIPPED)
+        _commit_topics(lake, topics or read_catalogue(), source=SHIPPED if topics is None else "given")
     return lake
 
 

@@ -10,6 +10,7 @@ from flows.plan import BuildPlan, plan_build
 from flows.recipe import write_recipe
 from flows.run import build_request, open_cast, open_lake
 from flows.settings import RoundSettings
+from flows.studio import Studio
 
 EMBEDDINGS_PER_TURN = 2
 
@@ -32,7 +33,7 @@ class Preview:
 def preview_build(path: Path, options: BuildOptions) -> Preview:
     """Plan a build on the newest version. Errors as for a build."""
     lake, settings = open_lake(path, options)
-    with Engine() as engine, open_cast(engine, settings) as cast:
+    with Engine() as engine, open_cast(engine, Studio(settings)) as cast:
         recipe = write_recipe(settings, cast)
         plan = plan_build(lake, lake.version(), recipe, build_request(settings, options))
     turns = sum(len(slot.templates) for slot in plan.slots)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 FILE = "progress.json"
+WRITE_SECONDS = 0.25
 OUTCOMES = ("kept", "rejected", "duplicate", "failed", "open")
 LISTENER: ContextVar["Callable[[Progress], None] | None"] = ContextVar("LISTENER", default=None)
 """Who in this process is told of progress; set around a flow by whoever calls it and wants to watch."""
@@ -53,23 +54,26 @@ class ProgressBoard:
         self._since = time.monotonic()
         self._lock = threading.Lock()
         self._now = start
+        self._write_at = 0.0
         self.add()
 
     @property
     def now(self) -> Progress:
         return self._now
 
-    def add(self, **more: int) -> Progress:
-        """Add to counts by name and rewrite the file."""
+    def add(self, **more: int) -> None:
+        """Add to counts by name. The file follows a few times a second, and at once when a batch is committed."""
         with self._lock:
             grown = {name: getattr(self._now, name) + count for name, count in more.items()}
             self._now = replace(self._now, seconds=time.monotonic() - self._since, **grown)
-            temporary = self._path.with_suffix(".part")
-            temporary.write_text(json.dumps(asdict(self._now)))
-            temporary.replace(self._path)
-        if self._listener:
+            is_due = self._now.seconds >= self._write_at or "committed_batches" in more
+            if is_due:
+                self._write_at = self._now.seconds + WRITE_SECONDS
+                temporary = self._path.with_suffix(".part")
+                temporary.write_text(json.dumps(asdict(self._now)))
+                temporary.replace(self._path)
+        if is_due and self._listener:
             self._listener(self._now)
-        return self._now
 
 
 def read_progress(folder: Path) -> Progress | None:

@@ -4,11 +4,9 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-
-from storage.history import publish
 
 from flows.asked import BuildOptions
 from flows.claim import claim_slots, end_row, tidy_runs
@@ -16,16 +14,19 @@ from flows.commit import Committed, Committer, FinishedBatch
 from flows.engine import Engine
 from flows.plan import BuildPlan, BuildRequest, PlannedSlot
 from flows.progress import OUTCOMES, Progress, ProgressBoard
-from flows.recipe import Recipe, write_recipe
-from flows.recorder import Recorder
+from flows.recipe import write_recipe
+from flows.recorder import Answer, Recorder
 from flows.seir.asking import Asker
-from flows.seir.dialogue import Brief, Dialogue, Playwright, model_id
+from flows.seir.dialogue import Brief, Dialogue, Playwright
 from flows.settings import FILE, Settings, read_settings
 from flows.studio import Cast, Studio
 from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
 from flows.topics.catalogue import read_templates
+from flows.workshop import Workshop
+from models.identity import ModelIdentity
 from storage.calls import read_calls
 from storage.errors import LakeBusy
+from storage.history import publish
 from storage.lake import Lake
 from storage.lock import hold
 from storage.packages import PackageDraft
@@ -42,51 +43,27 @@ NAMED_TOPICS = 3
 class Run:
     """A build that has claimed its slots. Batches may be made in any order and thread; they are committed in order."""
 
-    def __init__(
-        self,
-        *,
-        lake: Lake,
-        settings: Settings,
-        recipe: Recipe,
-        cast: Cast,
-        engine: Engine,
-        plan: BuildPlan,
-        run_id: str,
-    ) -> None:
-        self.lake = lake
-        self.settings = settings
-        self.recipe = recipe
+    def __init__(self, shop: Workshop, *, engine: Engine, committer: Committer, plan: BuildPlan) -> None:
+        self.shop = shop
         self.plan = plan
-        self.run_id = run_id
-        self.batches = plan.batches(settings.run.batch_size)
-        self._cast = cast
+        self.batches = plan.batches(shop.settings.run.batch_size)
+        self.outcomes: dict[str, str] = {}
         self._engine = engine
+        self._committer = committer
         self._shelf = SpoolShelf()
         self._finished: dict[int, FinishedBatch] = {}
         self._publish_again_at = 0.0
-        self.outcomes: dict[str, str] = {}
         self._templates = {template.template_id: template for template in read_templates()}
-        self._committer = Committer(
-            lake=lake,
-            recipe=recipe,
-            run_id=run_id,
-            duplicates=settings.selection.duplicates,
-            encoder=model_id(cast.encoder.identity),
-        )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        start = Progress(run_id=run_id, note=plan.note(), planned=len(plan.slots), batches=len(self.batches))
-        self.board = ProgressBoard(self.folder, start)
-
-    @property
-    def folder(self) -> Path:
-        return self.lake.runs / self.run_id
+        planned = len(plan.slots)
+        start = Progress(run_id=shop.run_id, note=plan.note(), planned=planned, batches=len(self.batches))
+        self.board = ProgressBoard(shop.folder, start)
 
     def prepare(self) -> None:
-        """Index what dead runs left, and read the kept turns; ValueError for a lake of another encoder."""
-        for folder in sorted(self.lake.runs.iterdir()):
-            if folder.name == self.run_id or not is_alive(self.lake, folder.name):
+        """Index what dead runs left in their spools."""
+        lake = self.shop.lake
+        for folder in sorted(lake.runs.iterdir()):
+            if folder != self.shop.folder and not is_alive(lake, folder.name):
                 self._shelf.add(sorted((folder / SPOOL_FOLDER).glob("*.log")))
-        self._committer.catch_up(self.lake.version())
 
     def label(self, number: int) -> str:
         """A name for a batch that a person can read."""
@@ -113,7 +90,7 @@ class Run:
         spool = Spool(self._spool_path(number))
         try:
             tape = BatchTape(spool, self._shelf, self._committed_calls(slots))
-            recorder = Recorder(tape=tape, desk=self._engine.ask, run_id=self.run_id)
+            recorder = Recorder(tape=tape, desk=self._ask, run_id=self.shop.run_id)
             dialogues = self._engine.submit(self._write_all(slots, recorder, spool)).result()
         finally:
             spool.close()
@@ -123,7 +100,7 @@ class Run:
 
     def commit(self, number: int) -> Committed:
         """Commit a batch that was made; its calls are in the package then and leave the spool."""
-        committed = self._committer.commit(self._finished.pop(number), lock_timeout=self.settings.run.lock_timeout)
+        committed = self._committer.commit(self._finished.pop(number))
         path = self._spool_path(number)
         self._shelf.forget(path)
         path.unlink()
@@ -137,9 +114,14 @@ class Run:
         since = time.monotonic()
         if since < self._publish_again_at:
             return
-        publish(self.lake, version)
+        publish(self.shop.lake, version)
         now = time.monotonic()
         self._publish_again_at = now + PUBLISH_SHARE * (now - since)
+
+    async def _ask(self, model: ModelIdentity, send: Callable[[], Awaitable[Answer]]) -> Answer:
+        answer = await self._engine.ask(model, send)
+        self.board.add(calls=1)
+        return answer
 
     async def _write_all(self, slots: Sequence[PlannedSlot], recorder: Recorder, spool: Spool) -> list[Dialogue]:
         syncing = asyncio.create_task(_sync_often(spool))
@@ -154,9 +136,9 @@ class Run:
 
     async def _write(self, slot: PlannedSlot, recorder: Recorder) -> Dialogue:
         asker = Asker(
-            cast=self._cast,
+            cast=self.shop.cast,
             recorder=recorder,
-            settings=self.settings.generation,
+            settings=self.shop.settings.generation,
             slot_id=slot.slot_id,
             sample_id=slot.sample_id,
             retry=slot.retry,
@@ -170,11 +152,11 @@ class Run:
     def _committed_calls(self, slots: Sequence[PlannedSlot]) -> dict[str, RecordedCall]:
         """What earlier attempts at these slots have asked already, by request key."""
         retried = [slot.sample_id for slot in slots if slot.retry]
-        calls = read_calls(self.lake, self.lake.version(), retried) if retried else ()
+        calls = read_calls(self.shop.lake, self.shop.lake.version(), retried) if retried else ()
         return {call.row.request_key: call for call in calls}
 
     def _spool_path(self, number: int) -> Path:
-        return self.folder / SPOOL_FOLDER / f"{number:06d}.log"
+        return self.shop.folder / SPOOL_FOLDER / f"{number:06d}.log"
 
 
 async def _sync_often(spool: Spool) -> None:
@@ -189,10 +171,19 @@ def _first_error(errors: BaseExceptionGroup[Exception]) -> Exception:
     return _first_error(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-def open_build(path: Path, options: BuildOptions, *, flow_run_id: str | None) -> AbstractContextManager[Run]:
-    """Open a lake for a build, which claims its slots. NotALake, SettingsError, LakeBusy, TerminalError."""
+def open_build(
+    path: Path,
+    options: BuildOptions,
+    *,
+    flow_run_id: str | None = None,
+    studio: Callable[[Settings], AbstractAsyncContextManager[Cast]] = Studio,
+) -> AbstractContextManager[Run]:
+    """Open a lake for a build, which claims its slots. NotALake, SettingsError, LakeBusy, TerminalError.
+
+    `studio` opens the models that the settings name; another one may bring its own.
+    """
     lake, settings = open_lake(path, options)
-    return open_run(lake, settings, build_request(settings, options), flow_run_id=flow_run_id)
+    return open_run(lake, build_request(settings, options), studio(settings), settings, flow_run_id=flow_run_id)
 
 
 def open_lake(path: Path, options: BuildOptions) -> tuple[Lake, Settings]:
@@ -219,53 +210,69 @@ def build_request(settings: Settings, options: BuildOptions) -> BuildRequest:
 
 
 @contextmanager
-def open_run(lake: Lake, settings: Settings, request: BuildRequest, *, flow_run_id: str | None) -> Iterator[Run]:
+def open_run(
+    lake: Lake,
+    request: BuildRequest,
+    studio: AbstractAsyncContextManager[Cast],
+    settings: Settings,
+    *,
+    flow_run_id: str | None,
+) -> Iterator[Run]:
     """Open the models, claim slots, and end the run whatever happens; a plan without slots leaves the lake as it is."""
-    run_id = uuid.uuid4().hex
     with ExitStack() as stack:
         engine = stack.enter_context(Engine())
-        cast = stack.enter_context(open_cast(engine, settings))
+        cast = stack.enter_context(open_cast(engine, studio))
         recipe = write_recipe(settings, cast)
-        (lake.runs / run_id).mkdir()
-        stack.callback(tidy_runs, lake, run_id)
-        stack.enter_context(hold(run_lock(lake, run_id), purpose="build", timeout=0))
-        claimed = claim_slots(lake, settings, recipe, cast, request, run_id=run_id, flow_run_id=flow_run_id)
-        run = Run(lake=lake, settings=settings, recipe=recipe, cast=cast, engine=engine, plan=claimed, run_id=run_id)
-        if not claimed.slots:
+        shop = Workshop(lake=lake, settings=settings, cast=cast, recipe=recipe, run_id=uuid.uuid4().hex)
+        committer = Committer(shop)
+        committer.catch_up(lake.version())
+        shop.folder.mkdir()
+        stack.callback(tidy_runs, lake, shop.run_id)
+        stack.enter_context(hold(run_lock(lake, shop.run_id), purpose="build", timeout=0))
+        plan = claim_slots(shop, request, flow_run_id=flow_run_id)
+        run = Run(shop, engine=engine, committer=committer, plan=plan)
+        if not plan.slots:
             yield run
             return
-        with _ended(run):
+        with _ended(shop):
             run.prepare()
             yield run
 
 
 @contextmanager
-def open_cast(engine: Engine, settings: Settings) -> Iterator[Cast]:
-    """The models of these settings, opened on the engine's loop and closed there."""
-    studio = Studio(settings)
-    cast = engine.submit(studio.__aenter__()).result()
+def open_cast(engine: Engine, studio: AbstractAsyncContextManager[Cast]) -> Iterator[Cast]:
+    """The models of a studio, opened on the engine's loop and closed there."""
+    cast = engine.submit(_enter(studio)).result()
     try:
         yield cast
     finally:
-        engine.submit(studio.__aexit__(None, None, None)).result()
+        engine.submit(_leave(studio)).result()
+
+
+async def _enter(studio: AbstractAsyncContextManager[Cast]) -> Cast:
+    return await studio.__aenter__()
+
+
+async def _leave(studio: AbstractAsyncContextManager[Cast]) -> None:
+    await studio.__aexit__(None, None, None)
 
 
 @contextmanager
-def _ended(run: Run) -> Iterator[None]:
+def _ended(shop: Workshop) -> Iterator[None]:
     """Write down how the run ended. A killed process cannot; the next build says `died` for it."""
     try:
         yield
     except BaseException as error:
         state = "stopped" if isinstance(error, Exception) else "cancelled"
         with suppress(LakeBusy):
-            _write_end(run, state, f"{type(error).__name__}: {error}")
+            _write_end(shop, state, f"{type(error).__name__}: {error}")
         raise
-    _write_end(run, "finished", None)
+    _write_end(shop, "finished", None)
 
 
-def _write_end(run: Run, state: str, reason: str | None) -> None:
-    with run.lake.lock(purpose=f"end of run {run.run_id[:8]}", timeout=run.settings.run.lock_timeout):
-        row = end_row(run.run_id, state, reason)
-        version = run.lake.commit([PackageDraft("run", [row])], run_id=run.run_id)
-        bring_up(run.lake, version)
-    publish(run.lake, version)
+def _write_end(shop: Workshop, state: str, reason: str | None) -> None:
+    with shop.lake.lock(purpose=f"end of run {shop.run_id[:8]}", timeout=shop.lock_timeout):
+        row = end_row(shop.run_id, state, reason)
+        version = shop.lake.commit([PackageDraft("run", [row])], run_id=shop.run_id)
+        bring_up(shop.lake, version)
+    publish(shop.lake, version)

@@ -89,7 +89,7 @@ class DuplicateSettings(Section):
 
     policy: Literal["both", "image", "text", "either"] = "both"
     image: Share = 0.95
-    text: Share = 0.9
+    text: Share = 0.85
 
 
 class SelectionSettings(Section):
@@ -201,7 +201,7 @@ backend = "{encoder}"
 [selection.duplicates]
 policy = "both"         # both, image, text, either
 image = 0.95            # cosine thresholds; they belong to the encoder
-text = 0.9
+text = 0.85
 
 [run]                   # how the work is done
 batch_size = 8          # samples in one batch, which is one commit

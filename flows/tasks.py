@@ -49,7 +49,7 @@ def make_in_order(run: Run) -> Iterator[int]:
     waiting: deque[tuple[int, PrefectFuture[None]]] = deque()
     for number in range(len(run.batches)):
         waiting.append((number, make_batch.submit(run, number, run.label(number))))
-        if len(waiting) == run.settings.run.open_batches:
+        if len(waiting) == run.shop.settings.run.open_batches:
             yield _made(*waiting.popleft())
     while waiting:
         yield _made(*waiting.popleft())
@@ -75,6 +75,6 @@ def show_progress(artifact: UUID, run: Run) -> None:
 def show_summary(run: Run) -> None:
     """Two tables in the UI: conservation, and what each topic got."""
     create_table_artifact(
-        [run.counts()], key="build-conservation", description=f"Run {run.run_id} in {run.lake.path.resolve()}"
+        [run.counts()], key="build-conservation", description=f"Run {run.shop.run_id} in {run.shop.lake.path.resolve()}"
     )
     create_table_artifact(run.topic_table(), key="build-topics", description="Samples of this run by topic and outcome")

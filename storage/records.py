@@ -53,7 +53,7 @@ class Row:
         return tuple(getattr(self, name) for name in self.key)
 
 
-def _arrow_field(name: str, hint: Any) -> pa.Field[Any]:
+def _arrow_field(name: str, hint: Any) -> "pa.Field[Any]":
     kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
     return pa.field(name, _ARROW[kinds[0]], nullable=type(None) in get_args(hint))
 

@@ -1,0 +1,36 @@
+"""What a run works with, from its first look at the lake to its last commit."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.recipe import Recipe
+from flows.settings import Settings
+from flows.studio import Cast
+from storage.canonical import derive_id
+from storage.lake import Lake
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """A lake, the models at hand and the recipe that they are used by, for one run."""
+
+    lake: Lake
+    settings: Settings
+    cast: Cast
+    recipe: Recipe
+    run_id: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the run keeps its lock, progress and spools while it needs them."""
+        return self.lake.runs / self.run_id
+
+    @property
+    def encoder(self) -> str:
+        """The model id of the encoder, under which its vectors stand in the lake."""
+        identity = self.cast.encoder.identity
+        return derive_id("model", identity.name, identity.revision)
+
+    @property
+    def lock_timeout(self) -> float:
+        return self.settings.run.lock_timeout

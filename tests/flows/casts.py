@@ -1,0 +1,79 @@
+"""Casts for tests: shipped stand-ins that are told what to do wrong, and lakes that are built with them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from flows.asked import BuildOptions
+from flows.lakes import make_lake
+from flows.run import Run, open_build
+from flows.settings import Settings
+from flows.studio import Cast
+from flows.topics.catalogue import TopicEntry
+from models.chat import ChatRequest
+from models.drawing import DrawRequest
+from models.fakes import FakeChat, FakeEncoder, FakePainter
+from storage.lake import Lake
+
+
+@dataclass(slots=True)
+class Troupe:
+    """A studio whose writer and painter may fail; `asked` holds the key of every chat and drawing asked for."""
+
+    writer_fails: Callable[[ChatRequest], Exception | None] = lambda _: None
+    painter_fails: Callable[[DrawRequest], Exception | None] = lambda _: None
+    encoder: FakeEncoder = field(default_factory=FakeEncoder)
+    latency: float = 0.0
+    asked: list[str] = field(default_factory=list)
+
+    def __call__(self, _: Settings) -> "Troupe":
+        return self
+
+    async def __aenter__(self) -> Cast:
+        chat = FakeChat(failures=self._noted(self.writer_fails), latency=self.latency)
+        painter = FakePainter(failures=self._noted_drawing)
+        return Cast(writer=chat, critic=chat, painter=painter, viewer=FakeChat(), encoder=self.encoder)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def _noted(self, fails: Callable[[ChatRequest], Exception | None]) -> Callable[[ChatRequest], Exception | None]:
+        def note(request: ChatRequest) -> Exception | None:
+            self.asked.append(request.key())
+            return fails(request)
+
+        return note
+
+    def _noted_drawing(self, request: DrawRequest) -> Exception | None:
+        self.asked.append(request.key())
+        return self.painter_fails(request)
+
+
+def fake_lake(
+    path: Path,
+    *,
+    seed: int = 1,
+    settings: Mapping[str, str] | None = None,
+    topics: Sequence[TopicEntry] | None = None,
+) -> Lake:
+    """A lake of the fake profile with small pictures; `settings` replaces lines of its interlake.toml."""
+    lake = make_lake(path, profile="fake", seed=seed, topics=topics)
+    file = path / "interlake.toml"
+    text = file.read_text().replace("= 512", "= 64")
+    for old, new in (settings or {}).items():
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+    return lake
+
+
+def grow(path: Path, options: BuildOptions, troupe: Troupe | None = None) -> Run:
+    """Build as the flow does, batch after batch, without Prefect."""
+    with open_build(path, options, studio=troupe or Troupe()) as run:
+        for number in range(len(run.batches)):
+            run.make(number)
+            run.commit(number)
+    return run
