@@ -15,24 +15,26 @@ from flows.tasks import commit_batch, make_in_order, open_progress, show_progres
 @flow(name="build_lake", flow_run_name="build {new_topics} topics x {samples_per_topic} in {lake}", retries=0)
 def build_lake(
     *,
-    lake: Annotated[str, Field(description="Folder of the lake")] = "./lake",
-    new_topics: Annotated[int, Field(ge=0, le=100_000, description="How many topics without samples to take on")] = 5,
-    samples_per_topic: Annotated[int, Field(ge=1, le=10_000, description="Samples for each of them")] = 2,
-    turns: Annotated[
-        int | None, Field(ge=1, le=10, description="Turns in a dialogue; empty: as the lake's settings say")
-    ] = None,
-    retry_failed: Annotated[bool, Field(description="Give slots that failed as many attempts again")] = False,
-    when_exhausted: Annotated[
-        Literal["stop", "deepen"] | None,
-        Field(description="When every topic has samples; empty: as the lake's settings say"),
-    ] = None,
-    lock_timeout: Annotated[
-        float | None, Field(ge=0, description="Seconds to wait for the lake; empty: as the lake's settings say")
-    ] = None,
+    lake: str = "./lake",
+    new_topics: Annotated[int, Field(ge=0, le=100_000)] = 5,
+    samples_per_topic: Annotated[int, Field(ge=1, le=10_000)] = 2,
+    turns: Annotated[int | None, Field(ge=1, le=10)] = None,
+    retry_failed: bool = False,
+    when_exhausted: Literal["stop", "deepen"] | None = None,
+    lock_timeout: Annotated[float | None, Field(ge=0)] = None,
 ) -> dict[str, int]:
     """Finish what interrupted builds left open, then make samples for the next topics, batch by batch.
 
     Each batch becomes a version of the lake. Returns the counts: planned, kept, rejected, duplicate, failed, open.
+
+    Args:
+        lake: Folder of the lake, as the worker sees it.
+        new_topics: How many topics without samples to take on; those of interrupted builds count among them.
+        samples_per_topic: Samples for each of them.
+        turns: Turns in a dialogue; empty: as the lake's settings say.
+        retry_failed: Give slots that failed as many attempts again.
+        when_exhausted: What to do when every topic has samples; empty: as the lake's settings say.
+        lock_timeout: Seconds to wait for another process to leave the lake; empty: as the lake's settings say.
     """
     options = BuildOptions(
         new_topics=new_topics,

@@ -57,7 +57,7 @@ class Committer:
         run_id = self._shop.run_id
         with self._lake.lock(purpose=f"commit of run {run_id[:8]}", timeout=self._shop.lock_timeout):
             head = self._lake.version()
-            self.catch_up(head)
+            self._catch_up(head)
             decision = decide(self._kept, _newcomers(batch.work, vectors), self._thresholds())
             decisions = [*self._decisions(batch.work, decision, head.number + 1)]
             drafts = [self._build_package(batch, vectors), PackageDraft("decision", decisions)]
@@ -70,10 +70,16 @@ class Committer:
         }
         return Committed(version=version, outcomes=outcomes)
 
-    def catch_up(self, head: Version) -> None:
-        """Read the kept turns anew when somebody else has committed since. UserError for another encoder."""
+    def catch_up(self) -> None:
+        """Read the kept turns as they are now; UserError when they are of another encoder."""
+        with self._lake.lock(purpose="a look at what is kept", timeout=self._shop.lock_timeout):
+            self._catch_up(self._lake.version())
+
+    def _catch_up(self, head: Version) -> None:
+        """Read the kept turns anew when somebody else has committed since; the caller holds the lock."""
         if self._known == head.number:
             return
+        bring_up(self._lake, head)
         kept = KeptTurns(encoder=self._encoder)
         for _, turns in groupby(kept_vectors(self._lake, head), key=lambda turn: turn.version):
             same = list(turns)

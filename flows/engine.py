@@ -7,13 +7,9 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, TypeVar
 
-from flows.recorder import Answer
-from models.identity import ModelIdentity
+from flows.recorder import Answer, Asked
 
 T = TypeVar("T")
-
-IN_FLIGHT = 64
-"""Requests to one model at a time; adapters that can do only one at once queue the rest themselves."""
 
 
 class Engine:
@@ -22,7 +18,7 @@ class Engine:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="interlake-engine", daemon=True)
-        self._limits: dict[tuple[str, str], asyncio.Semaphore] = {}
+        self._limits: dict[str, asyncio.Semaphore] = {}
 
     def __enter__(self) -> "Engine":
         self._thread.start()
@@ -40,9 +36,9 @@ class Engine:
         """Start a coroutine on the engine's loop; its result or error arrives in the future."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    async def ask(self, model: ModelIdentity, send: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def ask(self, model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:
         """Send one request when the model has room for it."""
-        limit = self._limits.setdefault((model.name, model.revision), asyncio.Semaphore(IN_FLIGHT))
+        limit = self._limits.setdefault(model.identity.name, asyncio.Semaphore(model.at_once))
         async with limit:
             return await send()
 

@@ -40,11 +40,13 @@ def make_lake(path: Path, *, profile: str, seed: int, topics: Sequence[TopicEntr
     return lake
 
 
-def add_topics(path: Path, file: Path, *, category: str, domain: str) -> AddedTopics:
+def add_topics(
+    path: Path, file: Path, *, category: str = "", domain: str = "", lock_timeout: float = LOCK_TIMEOUT
+) -> AddedTopics:
     """Bring a user's topics into a lake as a version of their own; topics that it has already stay as they are."""
     lake = Lake.open(path)
     incoming = read_topic_file(file, category=category, domain=domain)
-    with lake.lock(purpose="topics", timeout=LOCK_TIMEOUT):
+    with lake.lock(purpose="topics", timeout=lock_timeout):
         there = read_topics(path)
         known_ids = {topic.topic_id for topic in there}
         new = [entry for entry in incoming.entries if topic_id(entry) not in known_ids]

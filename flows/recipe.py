@@ -34,7 +34,7 @@ def write_recipe(settings: Settings, cast: Cast) -> Recipe:
     """The recipe of these settings with these models: names and revisions, prompts, sampling, turns and rounds."""
     generation: dict[str, Json] = {
         "settings": settings.generation.model_dump(mode="json"),
-        "models": {role: _who(cast, role) for role in ("writer", "critic", "painter", "viewer")},
+        "models": {role: _who(cast, role) for role in sorted(cast.roles()) if role != "encoder"},
         "prompts": {"version": PROMPTS_VERSION, "sha256": prompts_sha256()},
     }
     selection: dict[str, Json] = {

@@ -57,13 +57,23 @@ class Answer:
         return {sha256_hex(data): data for data in (self.picture, self.vector) if data is not None}
 
 
+class Asked(Protocol):
+    """What the engine needs to know of a model of any kind."""
+
+    @property
+    def identity(self) -> ModelIdentity: ...
+
+    @property
+    def at_once(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A request in canonical form, whom it goes to, and how to send it."""
 
     request: Json
     seed: int | None
-    model: ModelIdentity
+    model: Asked
     send: Callable[[], Awaitable[Answer]]
 
 
@@ -82,7 +92,7 @@ class Tape(Protocol):
 class Desk(Protocol):
     """Lets calls through to a model, so many at a time, and counts them."""
 
-    async def __call__(self, model: ModelIdentity, send: Callable[[], Awaitable[Answer]]) -> Answer: ...
+    async def __call__(self, model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer: ...
 
 
 class Recorder:
@@ -104,7 +114,7 @@ class Recorder:
                 completion_tokens=reply.completion_tokens,
             )
 
-        asked = Question(request=request.canonical(), seed=request.seed, model=model.identity, send=send)
+        asked = Question(request=request.canonical(), seed=request.seed, model=model, send=send)
         call = await self._answer(at, asked)
         response = json.loads(call.row.response)
         return ChatReply(
@@ -122,7 +132,7 @@ class Recorder:
             what: Json = {"licence": drawing.licence, "pixel_sha256": drawing.picture.pixel_sha256}
             return Answer(response=what, picture=drawing.picture.data)
 
-        asked = Question(request=request.canonical(), seed=request.seed, model=model.identity, send=send)
+        asked = Question(request=request.canonical(), seed=request.seed, model=model, send=send)
         call = await self._answer(at, asked)
         picture = await asyncio.to_thread(Picture.from_bytes, call.attachments[call.row.image_sha256 or ""])
         return Drawing(picture=picture, licence=json.loads(call.row.response)["licence"])
@@ -134,7 +144,7 @@ class Recorder:
             embedding = await model.embed(request)
             return Answer(response={}, vector=embedding.vector.astype("<f4").tobytes())
 
-        asked = Question(request=request.canonical(), seed=None, model=model.identity, send=send)
+        asked = Question(request=request.canonical(), seed=None, model=model, send=send)
         call = await self._answer(at, asked)
         return np.frombuffer(call.attachments[call.row.vector_sha256 or ""], dtype="<f4").astype(np.float32)
 
@@ -148,13 +158,13 @@ class Recorder:
         return call
 
     async def _ask(self, at: Address, request_key: str, asked: Question) -> RecordedCall:
-        started_at, since = datetime.now(UTC), time.monotonic()
-        answer, tries = await self._send_until_answered(asked)
+        started_at = datetime.now(UTC)
+        answer, tries, seconds = await self._send_until_answered(asked)
         row = CallRow(
             **{name: getattr(at, name) for name in Address.__slots__},
             call_id=at.call_id(),
             request_key=request_key,
-            model_id=derive_id("model", asked.model.name, asked.model.revision),
+            model_id=derive_id("model", asked.model.identity.name, asked.model.identity.revision),
             seed=asked.seed,
             request=canonical_text(asked.request),
             response=canonical_text(answer.response),
@@ -164,19 +174,30 @@ class Recorder:
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
             run_id=self._run_id,
-            seconds=time.monotonic() - since,
+            seconds=seconds,
             tries=tries,
             started_at=started_at,
         )
         return RecordedCall(row, answer.attachments())
 
-    async def _send_until_answered(self, asked: Question) -> tuple[Answer, int]:
-        """Repeat a request after transient errors, with growing, jittered waits; the last error is raised."""
+    async def _send_until_answered(self, asked: Question) -> tuple[Answer, int, float]:
+        """The answer, how often it was asked for, and the seconds of the last time, waiting for room left out.
+
+        A request is repeated after transient errors, with growing, jittered waits; the last error is raised.
+        """
+        since = 0.0
+
+        async def send() -> Answer:
+            nonlocal since
+            since = time.monotonic()
+            return await asked.send()
+
         for tries in range(1, TRIES + 1):
             try:
-                return await self._desk(asked.model, asked.send), tries
+                return await self._desk(asked.model, send), tries, time.monotonic() - since
             except ContentError as error:
-                return Answer(response={"message": str(error)}, error=error.reason), tries
+                refusal = Answer(response={"message": str(error)}, error=error.reason)
+                return refusal, tries, time.monotonic() - since
             except TransientError as error:
                 if tries == TRIES:
                     raise

@@ -15,7 +15,7 @@ from flows.engine import Engine
 from flows.plan import BuildPlan, BuildRequest, PlannedSlot
 from flows.progress import OUTCOMES, Progress, ProgressBoard
 from flows.recipe import write_recipe
-from flows.recorder import Answer, Recorder
+from flows.recorder import Answer, Asked, Recorder
 from flows.seir.asking import Asker
 from flows.seir.dialogue import Brief, Dialogue, Playwright
 from flows.settings import FILE, Settings, read_settings
@@ -23,7 +23,6 @@ from flows.studio import Cast, Studio
 from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
 from flows.topics.catalogue import read_templates
 from flows.workshop import Workshop
-from models.identity import ModelIdentity
 from storage.calls import read_calls
 from storage.errors import LakeBusy
 from storage.history import publish
@@ -118,7 +117,7 @@ class Run:
         now = time.monotonic()
         self._publish_again_at = now + PUBLISH_SHARE * (now - since)
 
-    async def _ask(self, model: ModelIdentity, send: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _ask(self, model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:
         answer = await self._engine.ask(model, send)
         self.board.add(calls=1)
         return answer
@@ -225,7 +224,7 @@ def open_run(
         recipe = write_recipe(settings, cast)
         shop = Workshop(lake=lake, settings=settings, cast=cast, recipe=recipe, run_id=uuid.uuid4().hex)
         committer = Committer(shop)
-        committer.catch_up(lake.version())
+        committer.catch_up()
         shop.folder.mkdir()
         stack.callback(tidy_runs, lake, shop.run_id)
         stack.enter_context(hold(run_lock(lake, shop.run_id), purpose="build", timeout=0))

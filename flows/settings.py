@@ -27,17 +27,24 @@ class Section(BaseModel):
 class SamplingSettings(Section):
     """How tokens are chosen; each parameter is sent with each request."""
 
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.4
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     top_k: Annotated[int, Field(ge=0)] = 40
     min_p: Share = 0.05
-    repeat_penalty: Annotated[float, Field(ge=1, le=2)] = 1.1
+    repeat_penalty: Annotated[float, Field(ge=1, le=2)] = 1.05
 
 
 class ChatSettings(Section):
     """A chat model: `smollm2` is the embedded one, `fake` a stand-in for tests and benchmarks."""
 
     backend: Literal["smollm2", "fake"]
+    sampling: SamplingSettings = SamplingSettings()
+
+
+class CriticSettings(Section):
+    """Who criticises texts after the deterministic checks: a chat model, or nobody (`checks`)."""
+
+    backend: Literal["smollm2", "checks", "fake"]
     sampling: SamplingSettings = SamplingSettings()
 
 
@@ -73,7 +80,7 @@ class GenerationSettings(Section):
     choose: Literal["last"] = "last"
     rounds: RoundSettings = RoundSettings()
     writer: ChatSettings
-    critic: ChatSettings
+    critic: CriticSettings
     painter: PainterSettings
     viewer: ViewerSettings
 
@@ -178,13 +185,13 @@ image = 3
 [generation.writer]
 backend = "{chat}"
 [generation.writer.sampling]
-temperature = 0.7
+temperature = 0.4
 top_p = 0.95
 top_k = 40
 min_p = 0.05
-repeat_penalty = 1.1
+repeat_penalty = 1.05
 
-[generation.critic]
+[generation.critic]     # asked when the deterministic checks find nothing; "checks": nobody is asked
 backend = "{chat}"
 
 [generation.painter]

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
 
-from flows.settings import ChatSettings, EncoderSettings, PainterSettings, Settings, ViewerSettings
+from flows.settings import ChatSettings, CriticSettings, EncoderSettings, PainterSettings, Settings, ViewerSettings
 from models.chat import ChatModel
 from models.drawing import TextToImage
 from models.embedding import Encoder
@@ -14,16 +14,20 @@ from models.identity import ModelIdentity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cast:
-    """The models of a run by role: two for text, two for pictures, one for vectors."""
+    """The models of a run by role: two for text, two for pictures, one for vectors.
+
+    Without a critic, texts are criticised by the deterministic checks alone.
+    """
 
     writer: ChatModel
-    critic: ChatModel
+    critic: ChatModel | None
     painter: TextToImage
     viewer: ChatModel
     encoder: Encoder
 
     def roles(self) -> Mapping[str, ModelIdentity]:
-        return {name: getattr(self, name).identity for name in self.__slots__}
+        cast = {name: getattr(self, name) for name in self.__slots__}
+        return {name: model.identity for name, model in cast.items() if model is not None}
 
 
 class Studio:
@@ -39,7 +43,7 @@ class Studio:
         try:
             return Cast(
                 writer=await self._chat(generation.writer),
-                critic=await self._chat(generation.critic),
+                critic=None if generation.critic.backend == "checks" else await self._chat(generation.critic),
                 painter=_painter(generation.painter),
                 viewer=_viewer(generation.viewer),
                 encoder=_encoder(self._settings.selection.encoder),
@@ -53,12 +57,12 @@ class Studio:
     ) -> None:
         await self._exits.aclose()
 
-    async def _chat(self, settings: ChatSettings) -> ChatModel:
+    async def _chat(self, settings: ChatSettings | CriticSettings) -> ChatModel:
         if settings.backend not in self._chats:
             self._chats[settings.backend] = await self._open_chat(settings)
         return self._chats[settings.backend]
 
-    async def _open_chat(self, settings: ChatSettings) -> ChatModel:
+    async def _open_chat(self, settings: ChatSettings | CriticSettings) -> ChatModel:
         if settings.backend == "fake":
             from models.fakes import FakeChat
 

@@ -98,4 +98,9 @@ class ChatModel(Protocol):
     @property
     def identity(self) -> ModelIdentity: ...
 
+    @property
+    def at_once(self) -> int:
+        """How many requests it can answer at a time; more would only wait inside it."""
+        ...
+
     async def chat(self, request: ChatRequest) -> ChatReply: ...

@@ -50,6 +50,10 @@ class DescriptorEncoder:
         return self._identity
 
     @property
+    def at_once(self) -> int:
+        return 2
+
+    @property
     def dims(self) -> int:
         return DIMS
 

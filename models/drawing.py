@@ -41,4 +41,9 @@ class TextToImage(Protocol):
     @property
     def identity(self) -> ModelIdentity: ...
 
+    @property
+    def at_once(self) -> int:
+        """How many requests it can answer at a time; more would only wait inside it."""
+        ...
+
     async def draw(self, request: DrawRequest) -> Drawing: ...

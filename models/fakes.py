@@ -19,6 +19,7 @@ from models.identity import Json, ModelIdentity
 from models.picture import ALGORITHMIC, Picture
 from models.refusal import refuse_another_model
 
+_FAKES_AT_ONCE = 1024
 _GRID = 8  # blocks a side of a fake picture
 
 
@@ -46,6 +47,10 @@ class FakeChat:
     @property
     def identity(self) -> ModelIdentity:
         return self._identity
+
+    @property
+    def at_once(self) -> int:
+        return _FAKES_AT_ONCE
 
     @property
     def active(self) -> int:
@@ -87,6 +92,10 @@ class FakePainter:
     def identity(self) -> ModelIdentity:
         return self._identity
 
+    @property
+    def at_once(self) -> int:
+        return _FAKES_AT_ONCE
+
     async def draw(self, request: DrawRequest) -> Drawing:
         """The picture, after `latency` seconds; TerminalError for another model, or what `failures` says."""
         refuse_another_model(request.model, request.revision, self._identity)
@@ -116,6 +125,10 @@ class FakeEncoder:
     @property
     def identity(self) -> ModelIdentity:
         return self._identity
+
+    @property
+    def at_once(self) -> int:
+        return _FAKES_AT_ONCE
 
     @property
     def dims(self) -> int:

@@ -49,6 +49,10 @@ class OpenmojiPainter:
     def identity(self) -> ModelIdentity:
         return self._identity
 
+    @property
+    def at_once(self) -> int:
+        return 2
+
     async def draw(self, request: DrawRequest) -> Drawing:
         """The caption as a picture; TerminalError for another model, ValueError for a size beyond 64 to 2048 pixels."""
         self._check(request)

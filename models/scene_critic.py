@@ -40,6 +40,10 @@ class SceneCritic:
     def identity(self) -> ModelIdentity:
         return self._identity
 
+    @property
+    def at_once(self) -> int:
+        return 8
+
     async def chat(self, request: ChatRequest) -> ChatReply:
         """The suggestion as JSON.
 

@@ -25,14 +25,14 @@ def slot_states(lake: Lake, version: Version) -> pl.DataFrame:
     """One row a slot: its latest claim, and `outcome` (`open` until a later decision closes it), `stage`, `reason`."""
     claims = (
         lake.scan(ClaimRow, version)
-        .sort("version")
+        .sort("version", maintain_order=True)
         .unique("slot_id", keep="last", maintain_order=True)
         .rename({"version": "claimed_at"})
     )
     decisions = (
         lake.scan(DecisionRow, version)
         .filter(pl.col("turn").is_null())
-        .sort("version")
+        .sort("version", maintain_order=True)
         .unique("sample_id", keep="last", maintain_order=True)
         .select("sample_id", "outcome", "stage", "reason", pl.col("version").alias("decided_at"))
     )

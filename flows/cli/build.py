@@ -1,6 +1,8 @@
 """`interlake plan` and `interlake build`: what a build would do, and the Prefect flow that does it, run here."""
 
+import atexit
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from flows.asked import BuildOptions
-from flows.cli.options import json_option, lake_option, plain, print_json, print_table
+from flows.cli.options import LOCK_HELP, json_option, lake_option, plain, print_json, print_table
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -80,7 +82,7 @@ def plan(*, lake_path: Path, as_json: bool, **options: Any) -> None:
     "--lock-timeout",
     type=click.FloatRange(min=0),
     show_default="as the settings say",
-    help="Seconds to wait for another process to leave the lake.",
+    help=LOCK_HELP,
 )
 def build(*, lake_path: Path, **options: Any) -> None:
     """Grow the lake: run the Prefect flow build_lake here and wait for it.
@@ -94,11 +96,18 @@ def build(*, lake_path: Path, **options: Any) -> None:
     open_lake(lake_path, asked)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    atexit.register(_drop_last_words)
     from flows.build import build_lake
 
     with shown_progress():
         counts = build_lake(lake=str(lake_path), **asdict(asked))
     click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+def _drop_last_words() -> None:
+    """Runs after all other exit handlers: DuckDB's bindings complain of leaks once Prefect's threads have lived."""
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno() if sys.__stderr__ else 2)
 
 
 @contextmanager
@@ -109,8 +118,14 @@ def shown_progress() -> Iterator[None]:
 
     from flows.progress import LISTENER, Progress
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bar(*columns, transient=True, disable=not click.get_text_stream("stdout").isatty()) as bar:
+    with Bar(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        transient=True,
+        disable=not sys.stdout.isatty(),
+    ) as bar:
         task = bar.add_task("preparing", total=None)
         committed = -1
 

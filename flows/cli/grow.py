@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from flows.cli.options import json_option, lake_option, print_json, print_table
+from flows.cli.options import LOCK_HELP, json_option, lake_option, print_json, print_table
 
 
 @click.command()
@@ -31,11 +31,12 @@ def topics() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--category", default="", help="Category of topics that name none.")
 @click.option("--domain", default="", help="Domain of topics that name none.")
-def add(lake_path: Path, file: Path, category: str, domain: str) -> None:
+@click.option("--lock-timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, help=LOCK_HELP)
+def add(*, lake_path: Path, file: Path, category: str, domain: str, lock_timeout: float) -> None:
     """Bring in topics from FILE: one a line, CSV, JSON or JSON lines, with optional category and domain."""
     from flows.lakes import add_topics
 
-    added = add_topics(lake_path, file, category=category, domain=domain)
+    added = add_topics(lake_path, file, category=category, domain=domain, lock_timeout=lock_timeout)
     click.echo(f"{len(added.new)} topics added, {len(added.known)} were there already")
     if added.repeated:
         click.echo(f"repeated in {file.name} and taken once: {', '.join(added.repeated)}")

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+LOCK_HELP = "Seconds to wait for another process to leave the lake."
+
 F = TypeVar("F", bound=Callable[..., object])
 
 

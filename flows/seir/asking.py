@@ -58,11 +58,11 @@ class Asker:
             self.cast.writer, _sampling(self.settings.writer.sampling, max_tokens), place, messages, reply
         )
 
-    async def criticise(self, place: Place, messages: Sequence[Message], reply: type[P], max_tokens: int) -> P:
+    async def criticise(
+        self, critic: ChatModel, place: Place, messages: Sequence[Message], reply: type[P], max_tokens: int
+    ) -> P:
         """Have the text critic reply; errors as for `write`."""
-        return await self._chat(
-            self.cast.critic, _sampling(self.settings.critic.sampling, max_tokens), place, messages, reply
-        )
+        return await self._chat(critic, _sampling(self.settings.critic.sampling, max_tokens), place, messages, reply)
 
     async def view(self, place: Place, messages: Sequence[Message], reply: type[P], max_tokens: int) -> P:
         """Have the image critic reply; errors as for `write`."""

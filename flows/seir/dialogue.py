@@ -20,6 +20,7 @@ from flows.seir.prompts import (
     rewrite_question,
 )
 from flows.seir.replies import AnswerReply, CaptionReply, Critique, QuestionReply
+from models.chat import Message
 from models.embedding import Vector
 from models.identity import ModelIdentity
 from models.picture import Picture
@@ -132,9 +133,7 @@ class Playwright:
             finding = check_question(topic, question, history)
             if finding:
                 return _found(finding)
-            prompt = critique_question(topic, question, history)
-            said = await ask.criticise(at(number, "critique"), prompt, Critique, MAX_TOKENS["critique"])
-            return Remark(said.suggestion, model_id(ask.cast.critic.identity))
+            return await self._criticise(at(number, "critique"), critique_question(topic, question, history))
 
         async def rewrite(number: int, question: str, suggestion: str) -> str:
             prompt = rewrite_question(topic, question, suggestion, history)
@@ -161,8 +160,7 @@ class Playwright:
             if finding:
                 return _found(finding)
             prompt = critique_answer(question, reply.answer, reply.caption, history)
-            said = await ask.criticise(at(number, "critique"), prompt, Critique, MAX_TOKENS["critique"])
-            return Remark(said.suggestion, model_id(ask.cast.critic.identity))
+            return await self._criticise(at(number, "critique"), prompt)
 
         async def rewrite(number: int, reply: AnswerReply, suggestion: str) -> AnswerReply:
             prompt = rewrite_answer(question, reply.answer, reply.caption, suggestion, history)
@@ -208,6 +206,14 @@ class Playwright:
             self._note(turn, "image", done, caption=done.draft.caption, image_sha256=done.draft.picture.sha256)
         assert last is not None, "a stage has at least one round"
         return last.draft, last.number
+
+    async def _criticise(self, place: Place, prompt: Sequence[Message]) -> Remark:
+        """What the text critic says of a draft in which the checks found nothing."""
+        critic = self.asker.cast.critic
+        if critic is None:
+            return Remark(None, "checks")
+        said = await self.asker.criticise(critic, place, prompt, Critique, MAX_TOKENS["critique"])
+        return Remark(said.suggestion, model_id(critic.identity))
 
     async def _embed(self, turn: int, number: int, purpose: str, subject: Picture | str) -> str:
         place = Place(turn=turn, stage="image", round=number, purpose=purpose)

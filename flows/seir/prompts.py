@@ -46,104 +46,136 @@ class PastTurn:
 
 DRAFT_QUESTION = (
     "You play a curious person who asks an assistant that can write and draw. Turn the task into one natural request "
-    "about the topic, in at most 50 words. Name the topic, ask for a text and for a picture, and ask nothing that was "
+    "about the topic, in at most 50 words. Name the topic, ask for words and for a picture, and ask nothing that was "
     'asked before. Reply as JSON: {"question": "..."}'
 )
 DRAFT_QUESTION_EXAMPLES: tuple[Example, ...] = (
     (
         "Topic: boats on a lake\nTask: Tell me the most important thing about boats on a lake and illustrate it.",
-        {
-            "question": "What should everybody know about boats on a lake? Tell me in a few sentences and draw a picture."
-        },
+        {"question": "What should I know about boats on a lake? Tell me in a few sentences and draw a picture."},
     ),
     (
-        "Topic: apple trees\nAsked before: What do apple trees look like in spring? Please write and draw it.\n"
-        "Task: Put apple trees into an invented town and draw that corner.",
-        {"question": "Where would apple trees grow in a town of your own? Describe the place and draw me that corner."},
+        "Topic: apple trees\nTask: Put apple trees into an invented town and draw that corner.",
+        {"question": "Where in an invented town would apple trees grow? Describe that corner and draw a picture."},
+    ),
+    (
+        "Topic: old lamps\nAsked before: How do old lamps work? Explain and draw one.\n"
+        "Task: What would old lamps be like in summer and in winter? Show both.",
+        {"question": "What would old lamps be like in summer and in winter? Describe both and draw a picture of them."},
+    ),
+    (
+        "Topic: a red kite\nTask: Write a riddle about a red kite and draw a hint.",
+        {"question": "Can you make up a riddle about a red kite? Write it down and draw a picture that gives a hint."},
     ),
 )
 
 CRITIQUE_QUESTION = (
     "You check a request to an assistant that can write and draw. It should be clear and natural, be about the topic, "
-    "ask for a text and for a picture, and be new. If all is well, the suggestion is null; otherwise say in one "
+    "ask for words and for a picture, and be new. If all is well, the suggestion is null; otherwise say in one "
     'sentence what to change. Reply as JSON: {"suggestion": ...}'
 )
 CRITIQUE_QUESTION_EXAMPLES: tuple[Example, ...] = (
+    (
+        "Topic: apple trees\nRequest: What is the price of a car?",
+        {"suggestion": "Ask about apple trees, and ask for a picture of them."},
+    ),
     (
         "Topic: boats on a lake\nRequest: Why do boats on a lake float? Explain it simply and draw a picture.",
         {"suggestion": None},
     ),
     (
-        "Topic: apple trees\nRequest: What is the price of a car?",
-        {"suggestion": "Ask about apple trees, and ask for a picture of them."},
+        "Topic: old lamps\nRequest: What do old lamps look like? Please describe them and show me a picture.",
+        {"suggestion": None},
     ),
 )
 
 REWRITE_QUESTION = (
     "You improve a request to an assistant that can write and draw. Follow the suggestion. The new request has at most "
-    '50 words, names the topic, and asks for a text and for a picture. Reply as JSON: {"question": "..."}'
+    '50 words, names the topic, and asks for words and for a picture. Reply as JSON: {"question": "..."}'
 )
 REWRITE_QUESTION_EXAMPLES: tuple[Example, ...] = (
     (
         "Topic: apple trees\nRequest: What is in the garden?\nSuggestion: Name apple trees and ask for a picture.",
-        {"question": "What do apple trees look like in a garden in autumn? Describe them and draw me a picture."},
+        {"question": "What do apple trees look like in a garden? Describe them and draw me a picture."},
+    ),
+    (
+        "Topic: boats on a lake\nRequest: Why do boats on a lake float?\nSuggestion: Ask for a picture as well.",
+        {"question": "Why do boats on a lake float? Explain it and draw me a picture."},
     ),
 )
 
 DRAFT_ANSWER = (
-    "You answer a request with a text and a picture. The answer is two or three short, true sentences about the topic. "
-    "The caption says what is seen in the picture: name the things with their number, colour and place, in one or two "
+    "You answer a request with words and a picture. The answer is two or three short, true sentences about the topic. "
+    "The caption lists what is seen in the picture: the things with their number, colour and place, in one or two "
     'sentences of at most 65 words. Reply as JSON: {"answer": "...", "caption": "..."}'
 )
 DRAFT_ANSWER_EXAMPLES: tuple[Example, ...] = (
     (
         "Topic: boats on a lake\nRequest: Why do boats on a lake float? Explain it simply and draw a picture.",
         {
-            "answer": "A boat floats because it pushes water aside, and the water pushes back. "
-            "As long as the boat weighs less than that water, it stays on top of the lake.",
-            "caption": "Two red boats with white sails float on a blue lake, and a yellow sun shines above them.",
+            "answer": "A boat pushes water aside, and the water pushes back. That is why it stays on top.",
+            "caption": "Two red boats on a blue lake, with a yellow sun above them.",
         },
     ),
     (
-        "Topic: apple trees\nRequest: What do apple trees look like in autumn? Describe them and draw one for me.",
+        "Topic: old lamps\nRequest: I have never seen old lamps. Please describe them and show me a picture.",
         {
-            "answer": "In autumn apple trees carry ripe red fruit between their leaves. "
-            "Later the leaves turn yellow and fall into the grass.",
-            "caption": "A big green tree with five red apples stands in the grass, and a brown basket is beside it.",
+            "answer": "Old lamps are made of brass and glass. A small flame inside gives a warm light.",
+            "caption": "A golden lamp with a bright flame on a brown table, next to an open book.",
+        },
+    ),
+    (
+        "Topic: apple trees\nRequest: Tell me a short story about apple trees and draw the happiest moment.",
+        {
+            "answer": "A girl planted an apple tree and waited for years. One autumn it was full of red fruit.",
+            "caption": "A big green tree with five red apples, and a girl with a basket in front of it.",
         },
     ),
 )
 
 CRITIQUE_ANSWER = (
-    "You check an answer and the caption of its picture. The answer should reply to the request, be true and clear. The "
-    "caption should describe things that can be seen and that belong to the answer. If all is well, the suggestion is "
-    'null; otherwise say in one sentence what to change. Reply as JSON: {"suggestion": ...}'
+    "You check an answer and the caption of its picture. The answer should reply to the request, be true and clear. "
+    "The caption should describe things that can be seen and that belong to the answer. If all is well, the "
+    'suggestion is null; otherwise say in one sentence what to change. Reply as JSON: {"suggestion": ...}'
 )
 CRITIQUE_ANSWER_EXAMPLES: tuple[Example, ...] = (
-    (
-        "Request: Why do boats float? Explain it and draw a picture.\nAnswer: A boat pushes water aside, and the water "
-        "pushes back.\nCaption: Two red boats float on a blue lake under a yellow sun.",
-        {"suggestion": None},
-    ),
     (
         "Request: What do apple trees look like in autumn? Draw one.\nAnswer: They carry ripe red apples.\n"
         "Caption: A picture about autumn.",
         {"suggestion": "Let the caption name an apple tree, its red apples and the place where it stands."},
     ),
+    (
+        "Request: Why do boats float? Explain it and draw a picture.\nAnswer: A boat pushes water aside, and the water "
+        "pushes back.\nCaption: Two red boats on a blue lake, with a yellow sun above them.",
+        {"suggestion": None},
+    ),
+    (
+        "Request: Describe old lamps and show me a picture.\nAnswer: Old lamps are made of brass and glass.\n"
+        "Caption: A golden lamp with a bright flame on a brown table.",
+        {"suggestion": None},
+    ),
 )
 
 REWRITE_ANSWER = (
     "You improve an answer and the caption of its picture. Follow the suggestion and keep what is good. The answer is "
-    "two or three short, true sentences. The caption names what is seen, with number, colour and place, in at most 65 "
+    "two or three short, true sentences. The caption lists what is seen, with number, colour and place, in at most 65 "
     'words. Reply as JSON: {"answer": "...", "caption": "..."}'
 )
 REWRITE_ANSWER_EXAMPLES: tuple[Example, ...] = (
     (
-        "Request: What do apple trees look like in autumn? Draw one.\nAnswer: They carry apples.\n"
-        "Caption: A picture about autumn.\nSuggestion: Let the caption name an apple tree and its red apples.",
+        "Request: What do apple trees look like in autumn? Draw one.\nAnswer: They carry ripe red apples.\n"
+        "Caption: A picture about autumn.\nSuggestion: Let the caption name an apple tree and its apples.",
         {
-            "answer": "In autumn apple trees carry ripe red fruit, and their leaves begin to turn yellow.",
-            "caption": "A big green tree with five red apples stands in the grass beside a brown basket.",
+            "answer": "In autumn apple trees carry ripe red apples.",
+            "caption": "A big green tree with five red apples in the grass, and a brown basket beside it.",
+        },
+    ),
+    (
+        "Request: Describe old lamps and show me a picture.\nAnswer: They are old. They are old.\n"
+        "Caption: A golden lamp on a brown table.\nSuggestion: Say each thing in the answer only once.",
+        {
+            "answer": "Old lamps are made of brass and glass. A small flame inside gives a warm light.",
+            "caption": "A golden lamp on a brown table.",
         },
     ),
 )
@@ -157,14 +189,19 @@ CRITIQUE_IMAGE = (
 
 REWRITE_CAPTION = (
     "You improve the caption that a picture is drawn from. Follow the suggestion. The answer stays as it is. The new "
-    "caption names what is seen, with number, colour and place, in one or two sentences of at most 65 words. Reply as "
+    "caption lists what is seen, with number, colour and place, in one or two sentences of at most 65 words. Reply as "
     'JSON: {"caption": "..."}'
 )
 REWRITE_CAPTION_EXAMPLES: tuple[Example, ...] = (
     (
         "Request: Why do boats float?\nAnswer: A boat pushes water aside, and the water pushes back.\n"
         "Caption: Buoyancy keeps the fleet aloft.\nSuggestion: Name simple things that can be drawn.",
-        {"caption": "Two red boats with white sails float on a blue lake under a yellow sun."},
+        {"caption": "Two red boats on a blue lake, with a yellow sun above them."},
+    ),
+    (
+        "Request: Describe old lamps.\nAnswer: Old lamps are made of brass and glass.\n"
+        "Caption: A golden lamp on a brown table.\nSuggestion: Leave out the table.",
+        {"caption": "A golden lamp with a bright flame."},
     ),
 )
 

@@ -55,7 +55,7 @@ class Critique(Reply):
     suggestion: Annotated[str, Field(max_length=SUGGESTION_ROOM)] | None
 
 
-class BadReply(Exception):  # noqa: N818 - a reply, not a failure of ours
+class BadReply(Exception):
     """A reply that cannot be used. `reason` is one of `not_json`, `wrong_shape`, `empty`, `cut`, `too_long`,
     `cut_sentence`, `unsafe_text`."""
 

@@ -1,0 +1,73 @@
+# What a person asks of this repository. `make` alone lists it.
+
+PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
+	if $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; then echo $$name; break; fi; done)
+LAKE ?= lake
+NEW_TOPICS ?= 3
+SAMPLES_PER_TOPIC ?= 1
+TURNS ?= 2
+
+BIN := .venv/bin
+READY := .venv/.ready
+INTERLAKE := $(BIN)/interlake
+# A lake elsewhere is named in the commands that are shown.
+ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo    set up what is missing, grow the lake in $(LAKE)/ by $(NEW_TOPICS) topics, say what to look at'
+	@echo '             (LAKE=folder NEW_TOPICS=n SAMPLES_PER_TOPIC=n TURNS=n change it)'
+	@echo 'make test    set up what is missing, then lint and all tests'
+	@echo 'make lint    ruff, mypy, import-linter'
+	@echo 'make lock    resolve the dependencies anew into requirements.lock'
+	@echo 'make clean   remove the environment and caches; lakes stay'
+
+# The stamp is taken away first and written last: an environment without it was interrupted, and is made from nothing.
+# uv takes a third of pip's time; where it reaches no index that pip is configured for, pip does the same.
+$(READY): requirements.lock pyproject.toml
+	@test -n '$(PYTHON)' || { echo 'interlake needs Python 3.11 or 3.12: install one, or name it: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@test -e $@ || rm -rf .venv
+	@rm -f $@
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo '$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv' >&2; rm -rf .venv; exit 1; }
+	@echo 'Setting up .venv (once, a minute or two) ...'
+	@awk '/^[^ #]/ { wanted = /^uv==/ } wanted' requirements.lock > .venv/uv.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock || { \
+		echo 'uv could not do it; pip takes over (some minutes) ...'; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY)
+	@test -e '$(LAKE)/lake.json' || $(INTERLAKE) init --lake '$(LAKE)'
+	@$(INTERLAKE) build --lake '$(LAKE)' --new-topics $(NEW_TOPICS) --samples-per-topic $(SAMPLES_PER_TOPIC) --turns $(TURNS)
+	@echo
+	@$(INTERLAKE) status --lake '$(LAKE)'
+	@echo
+	@echo "The lake is the folder $$(cd '$(LAKE)' && pwd). Ask it:"
+	@echo '  $(INTERLAKE) sql$(ELSEWHERE) "select stage, round, count(*) from iterations group by all order by all"'
+	@echo '  $(INTERLAKE) sql$(ELSEWHERE) "select domain, name, outcome, reason from samples join topics using (topic_id)"'
+	@echo '  $(INTERLAKE) sql$(ELSEWHERE) "select question, answer, caption from turns order by sample_id, turn"'
+	@echo 'The runs in the Prefect UI:'
+	@echo '  $(BIN)/prefect server start     then open http://127.0.0.1:4200'
+	@echo 'Again for the next $(NEW_TOPICS) topics: make demo'
+
+# -v takes back the -q of pyproject.toml: file names while it runs, and pytest's whole closing line.
+test: lint
+	$(BIN)/pytest -v --durations=10
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+lock: $(READY)
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes -o requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find flows storage models dedup tests -name __pycache__ -type d -prune -exec rm -rf {} +

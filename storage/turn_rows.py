@@ -1,0 +1,224 @@
+"""What belongs into the table `turns`, gathered from the packages: which samples are kept, their texts, bytes, vectors.
+
+Knows nothing of LanceDB beyond the column type of a picture.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import lancedb
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from storage.canonical import sha256_hex
+from storage.errors import LakeDamaged
+from storage.lake import Lake
+from storage.packages import read_picture
+from storage.records import DecisionRow, ImageRow, Row, SampleRow, TopicRow, TurnRow, VectorRow, from_arrow
+from storage.versions import PackageEntry, Version
+
+NORM_TOLERANCE = 1e-3
+
+R = TypeVar("R", bound=Row)
+Floats = npt.NDArray[np.float32]
+
+_COLUMNS: "list[pa.Field[Any]]" = [
+    pa.field("sample_id", pa.string(), nullable=False),
+    pa.field("turn", pa.int64(), nullable=False),
+    pa.field("topic_id", pa.string(), nullable=False),
+    pa.field("topic", pa.string(), nullable=False),
+    pa.field("category", pa.string(), nullable=False),
+    pa.field("domain", pa.string(), nullable=False),
+    pa.field("question", pa.string(), nullable=False),
+    pa.field("answer", pa.string(), nullable=False),
+    pa.field("caption", pa.string(), nullable=False),
+    pa.field("image_sha256", pa.string(), nullable=False),
+    lancedb.blob("image"),
+    pa.field("encoder", pa.string(), nullable=False),
+    pa.field("flagged", pa.bool_(), nullable=False),
+    pa.field("licence", pa.string(), nullable=False),
+    pa.field("version", pa.int64(), nullable=False),
+]
+SCHEMA = pa.schema(_COLUMNS)
+"""The columns of an empty table; `image_vector` and `text_vector` join them once their length is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleState:
+    """Where a sample stands in a version: whether it is kept, and which of its turns repeat another sample's."""
+
+    kept: bool
+    flagged: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownTurn:
+    """A turn as the table shows it, without its bytes; `version` is the one that completed its sample."""
+
+    row: TurnRow
+    topic: TopicRow
+    flagged: bool
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a picture's bytes lie."""
+
+    entry: PackageEntry
+    start: int
+    length: int
+
+
+def version_until(version: Version, number: int) -> Version:
+    """The lake as an earlier version saw it, for reading rows; its hash and time stay those of the later one."""
+    packages = tuple(entry for entry in version.packages if entry.version <= number)
+    return replace(version, number=number, packages=packages)
+
+
+def read_topics(lake: Lake, version: Version) -> dict[str, TopicRow]:
+    """All topics by id; the first row of an id holds."""
+    topics: dict[str, TopicRow] = {}
+    for row in lake.rows(TopicRow, version):
+        topics.setdefault(row.topic_id, row)
+    return topics
+
+
+def decided_samples(lake: Lake, version: Version) -> dict[str, SampleState]:
+    """The samples that this very version decides about, and where they stand in it."""
+    added = replace(version, packages=version.added())
+    sample_ids = _column(lake, DecisionRow, added, "sample_id")
+    if not sample_ids:
+        return {}
+    made_now = _column(lake, SampleRow, added, "sample_id")
+    decisions = _rows_of(lake, DecisionRow, added if sample_ids <= made_now else version, sample_ids)
+    latest: dict[str, dict[int | None, str]] = {sample_id: {} for sample_id in sample_ids}
+    for row, _ in decisions:
+        latest[row.sample_id][row.turn] = row.outcome
+    return {sample_id: _state(outcomes) for sample_id, outcomes in sorted(latest.items())}
+
+
+def _state(outcomes: Mapping[int | None, str]) -> SampleState:
+    flagged = frozenset(turn for turn, outcome in outcomes.items() if turn is not None and outcome == "duplicate")
+    return SampleState(kept=outcomes.get(None) == "kept", flagged=flagged)
+
+
+def shown_turns(
+    lake: Lake, version: Version, states: Mapping[str, SampleState], topics: Mapping[str, TopicRow]
+) -> list[ShownTurn]:
+    """The turns of samples by sample id and turn; LakeDamaged for a sample or topic without a row."""
+    added = replace(version, packages=version.added())
+    wanted = set(states)
+    source = added if wanted <= _column(lake, SampleRow, added, "sample_id") else version
+    samples = {row.sample_id: row for row, _ in _rows_of(lake, SampleRow, source, wanted)}
+    turns = {(row.sample_id, row.turn): (row, number) for row, number in _rows_of(lake, TurnRow, source, wanted)}
+    completed: dict[str, int] = {}
+    for row, number in turns.values():
+        completed[row.sample_id] = max(number, completed.get(row.sample_id, 0))
+    _refuse_missing("sample", wanted - set(samples))
+    _refuse_missing("topic", {row.topic_id for row in samples.values()} - set(topics))
+    return [
+        ShownTurn(
+            row=row,
+            topic=topics[samples[sample_id].topic_id],
+            flagged=turn in states[sample_id].flagged,
+            version=completed[sample_id],
+        )
+        for (sample_id, turn), (row, _) in sorted(turns.items())
+    ]
+
+
+def _rows_of(lake: Lake, kind: type[R], version: Version, sample_ids: Collection[str]) -> list[tuple[R, int]]:
+    """Rows of some samples in commit order, each with the version that brought it in."""
+    frame = lake.scan(kind, version).filter(pl.col("sample_id").is_in(list(sample_ids))).collect()
+    return list(zip(from_arrow(kind, frame.to_arrow()), frame["version"].to_list(), strict=True))
+
+
+def _column(lake: Lake, kind: type[Row], version: Version, name: str) -> set[str]:
+    return set(lake.scan(kind, version).select(name).collect()[name].to_list())
+
+
+def _refuse_missing(what: str, ids: Collection[str]) -> None:
+    if ids:
+        raise LakeDamaged(f"no package has {what} {min(ids)}; run 'interlake fsck'")
+
+
+def find_pictures(lake: Lake, version: Version, sha256s: Collection[str]) -> dict[str, Place]:
+    """Where pictures lie, the newest package first; LakeDamaged when one is nowhere."""
+    found: dict[str, Place] = {}
+    missing = set(sha256s)
+    for entry in reversed(version.packages):
+        if not missing:
+            break
+        for row in lake.package_rows(ImageRow, entry):
+            if row.image_sha256 in missing:
+                found[row.image_sha256] = Place(entry=entry, start=row.start, length=row.length)
+        missing -= found.keys()
+    _refuse_missing("picture", missing)
+    return found
+
+
+def find_vectors(lake: Lake, version: Version, turns: Iterable[TurnRow]) -> dict[tuple[str, str], Floats]:
+    """Checked vectors by hash and encoder; LakeDamaged when one is nowhere, ValueError when it is no unit vector."""
+    missing = {(sha256, row.encoder) for row in turns for sha256 in (row.image_vector_sha256, row.text_vector_sha256)}
+    found: dict[tuple[str, str], Floats] = {}
+    for entry in reversed(version.packages):
+        if not missing:
+            break
+        for row in lake.package_rows(VectorRow, entry):
+            if (row.vector_sha256, row.encoder) in missing:
+                found[row.vector_sha256, row.encoder] = _checked_vector(row)
+        missing -= found.keys()
+    _refuse_missing("vector", {sha256 for sha256, _ in missing})
+    return found
+
+
+def _checked_vector(row: VectorRow) -> Floats:
+    vector = np.frombuffer(row.vector, dtype="<f4").astype(np.float32)
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    if len(vector) != row.dims or not abs(norm - 1.0) <= NORM_TOLERANCE:
+        raise ValueError(
+            f"vector {row.vector_sha256[:12]} of encoder {row.encoder} has {len(vector)} numbers ({row.dims} expected)"
+            f" and length {norm:.4g}; it must be finite and of length 1"
+        )
+    return vector
+
+
+def arrow_table(
+    lake: Lake, turns: Sequence[ShownTurn], places: Mapping[str, Place], vectors: Mapping[tuple[str, str], Floats]
+) -> pa.Table:
+    """The turns with pictures and vectors; ValueError when the vectors have different lengths."""
+    rows = [turn.row for turn in turns]
+    columns: dict[str, pa.Array[Any]] = {
+        name: pa.array([getattr(row, name) for row in rows], SCHEMA.field(name).type)
+        for name in SCHEMA.names
+        if name in TurnRow.columns()
+    }
+    columns["topic_id"] = pa.array([turn.topic.topic_id for turn in turns])
+    columns["topic"] = pa.array([turn.topic.name for turn in turns])
+    columns["category"] = pa.array([turn.topic.category for turn in turns])
+    columns["domain"] = pa.array([turn.topic.domain for turn in turns])
+    columns["flagged"] = pa.array([turn.flagged for turn in turns])
+    columns["version"] = pa.array([turn.version for turn in turns], pa.int64())
+    columns["image"] = pa.array([_read_image(lake, row, places) for row in rows], pa.large_binary())
+    columns["image_vector"] = _vector_array([vectors[row.image_vector_sha256, row.encoder] for row in rows])
+    columns["text_vector"] = _vector_array([vectors[row.text_vector_sha256, row.encoder] for row in rows])
+    return pa.table({name: columns[name] for name in (*SCHEMA.names, "image_vector", "text_vector")})
+
+
+def _read_image(lake: Lake, row: TurnRow, places: Mapping[str, Place]) -> bytes:
+    place = places[row.image_sha256]
+    data = read_picture(lake.folder(place.entry), place.start, place.length)
+    if sha256_hex(data) != row.image_sha256:
+        raise LakeDamaged(f"picture {row.image_sha256} in {lake.folder(place.entry)} is damaged; run 'interlake fsck'")
+    return data
+
+
+def _vector_array(vectors: Sequence[Floats]) -> "pa.Array[Any]":
+    lengths = {len(vector) for vector in vectors}
+    if len(lengths) != 1:
+        raise ValueError(f"vectors of one table must have one length, not {sorted(lengths)}")
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(vectors)), lengths.pop())

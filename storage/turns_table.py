@@ -1,0 +1,345 @@
+"""The LanceDB table `turns`: a row per turn of a kept sample, with its picture and vectors; tag `v<N>` is version N.
+
+A projection of the packages, made anew from them at will. One writer at a time: whoever brings it up holds the
+lake's lock. Readers open it by tag and see a version that nobody changes any more.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import lancedb
+import polars as pl
+import pyarrow as pa
+from lancedb.table import LanceTable
+
+from storage.canonical import Json
+from storage.durable import sync_file, sync_folder, write_durably
+from storage.errors import LakeDamaged, NoSuchThing
+from storage.lake import Lake
+from storage.packages import seal, unseal
+from storage.projection import TABLE, is_in_chain, lance_folder, lance_version_of, table_folder, tag_of, tagged_numbers
+from storage.records import TopicRow
+from storage.turn_rows import (
+    SCHEMA,
+    Floats,
+    SampleState,
+    arrow_table,
+    decided_samples,
+    find_pictures,
+    find_vectors,
+    read_topics,
+    shown_turns,
+    version_until,
+)
+from storage.versions import Version
+
+__all__ = [
+    "KeptVectors",
+    "StoredTurn",
+    "bring_up",
+    "count",
+    "kept_vectors",
+    "lance_version_of",
+    "open_at",
+    "read_turns",
+    "rebuild",
+]
+
+CHAIN_FILE = "turns.chain.json"
+VERSIONS_PER_SYNC = 64
+ADD_ROWS = 128
+READ_ROWS = 4096
+IDS_PER_FILTER = 500
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_.:-]+")
+_Stamp = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptVectors:
+    """An unflagged turn's unit vectors, float32, of the encoder's length; `version` completed its sample."""
+
+    sample_id: str
+    turn: int
+    version: int
+    encoder: str
+    image: Floats
+    text: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTurn:
+    """A kept turn as the table has it, `image` being the picture file's bytes."""
+
+    sample_id: str
+    turn: int
+    topic_id: str
+    topic: str
+    category: str
+    domain: str
+    question: str
+    answer: str
+    caption: str
+    image_sha256: str
+    image: bytes
+    encoder: str
+    flagged: bool
+    licence: str
+    version: int
+
+
+def bring_up(lake: Lake, version: Version) -> None:
+    """Bring the table to a version, tag after tag; a table that is lost, unreadable or another lake's is made anew.
+
+    The caller holds the lake's lock. ValueError for vectors that are no unit vectors or of a second encoder,
+    LakeDamaged when packages lack what a turn needs; the table then stands at the last version that was whole.
+    """
+    table = _open_ours(lake)
+    if table is None:
+        rebuild(lake, version)
+    else:
+        _bring_up(lake, table, version)
+
+
+def rebuild(lake: Lake, version: Version) -> None:
+    """Make the table anew from the packages, tags 1 to the version's number. The caller holds the lake's lock."""
+    folder = lance_folder(lake)
+    folder.mkdir(exist_ok=True)
+    (folder / CHAIN_FILE).unlink(missing_ok=True)
+    if table_folder(lake).exists():
+        shutil.rmtree(table_folder(lake))
+    _connect(lake).create_table(TABLE, schema=SCHEMA)
+    _bring_up(lake, _open(lake), version)
+
+
+def _bring_up(lake: Lake, table: LanceTable, version: Version) -> None:
+    newest = max(tagged_numbers(lake), default=0)
+    if newest >= version.number:
+        return
+    synced = _stamps(table_folder(lake)) if newest else {}
+    _write_chain(lake, version)
+    _drop_untagged(lake, table, newest)
+    topics = read_topics(lake, version)
+    numbers = range(newest + 1, version.number + 1)
+    for first in range(0, len(numbers), VERSIONS_PER_SYNC):
+        tags: dict[int, int] = {}
+        try:
+            for number in numbers[first : first + VERSIONS_PER_SYNC]:
+                _apply(lake, table, version_until(version, number), topics)
+                tags[number] = int(table.version)
+        finally:
+            synced = _sync_changed(lake, synced)
+            _write_tags(lake, table, tags)
+
+
+def _apply(lake: Lake, table: LanceTable, version: Version, topics: Mapping[str, TopicRow]) -> None:
+    """Show what one version changed: delete samples that are no longer as shown, add the kept ones not shown."""
+    states = decided_samples(lake, version)
+    shown = _shown_flags(table, list(states))
+    stale = [sample_id for sample_id, flags in shown.items() if not _is_current(states[sample_id], flags)]
+    fresh = {
+        sample_id: state
+        for sample_id, state in states.items()
+        if state.kept and (sample_id not in shown or sample_id in stale)
+    }
+    turns = shown_turns(lake, version, fresh, topics) if fresh else []
+    places = find_pictures(lake, version, {turn.row.image_sha256 for turn in turns})
+    vectors = find_vectors(lake, version, [turn.row for turn in turns])
+    for chosen in _id_filters(stale):
+        table.delete(chosen)
+    for first in range(0, len(turns), ADD_ROWS):
+        _add(table, arrow_table(lake, turns[first : first + ADD_ROWS], places, vectors))
+
+
+def _is_current(state: SampleState, flags: Mapping[int, bool]) -> bool:
+    return state.kept and all(flagged == (turn in state.flagged) for turn, flagged in flags.items())
+
+
+def _shown_flags(table: LanceTable, sample_ids: Sequence[str]) -> dict[str, dict[int, bool]]:
+    """Which of some samples the table shows, each with its turns and whether they are flagged."""
+    shown: dict[str, dict[int, bool]] = {}
+    for chosen in _id_filters(sample_ids):
+        for row in table.search().where(chosen).select(["sample_id", "turn", "flagged"]).to_arrow().to_pylist():
+            shown.setdefault(row["sample_id"], {})[row["turn"]] = row["flagged"]
+    return shown
+
+
+def _id_filters(sample_ids: Sequence[str]) -> Iterator[str]:
+    """Filters that choose samples, a few hundred each; ids that could be anything but an id are refused."""
+    for first in range(0, len(sample_ids), IDS_PER_FILTER):
+        part = sample_ids[first : first + IDS_PER_FILTER]
+        for sample_id in part:
+            if not _PLAIN_ID.fullmatch(sample_id):
+                raise ValueError(f"{sample_id!r} is not a sample id")
+        yield "sample_id IN ({})".format(", ".join(f"'{sample_id}'" for sample_id in part))
+
+
+def _add(table: LanceTable, rows: pa.Table) -> None:
+    _refuse_other_encoder(table, rows)
+    vector_type = rows.schema.field("image_vector").type
+    if "image_vector" not in table.schema.names:
+        table.add_columns([pa.field("image_vector", vector_type), pa.field("text_vector", vector_type)])
+    theirs, ours = table.schema.field("image_vector").type.list_size, vector_type.list_size
+    if theirs != ours:
+        raise ValueError(f"the table of turns has vectors of {theirs} numbers, these have {ours}")
+    table.add(rows)
+
+
+def _refuse_other_encoder(table: LanceTable, rows: pa.Table) -> None:
+    known = table.search().select(["encoder"]).limit(1).to_arrow()["encoder"].to_pylist()
+    encoders = sorted({str(name) for name in (*known, *rows["encoder"].to_pylist())})
+    if len(encoders) > 1:
+        names = " and ".join(repr(name) for name in encoders)
+        raise ValueError(f"one table of turns cannot hold vectors of the encoders {names}")
+
+
+def _drop_untagged(lake: Lake, table: LanceTable, newest: int) -> None:
+    """Go back to the newest tag when a crash came between adding rows and tagging them."""
+    tagged = lance_version_of(lake, newest)
+    if tagged is not None and table.version != tagged:
+        table.restore(tagged)
+
+
+def _connect(lake: Lake) -> lancedb.DBConnection:
+    return lancedb.connect(str(lance_folder(lake)))
+
+
+def _open(lake: Lake) -> LanceTable:
+    table = cast("LanceTable", _connect(lake).open_table(TABLE))
+    _go_to_newest(table)
+    return table
+
+
+def _go_to_newest(table: LanceTable) -> None:
+    """See what other handles have written since; a handle does not do so by itself."""
+    table.checkout_latest()  # type: ignore[no-untyped-call]
+
+
+def _open_ours(lake: Lake) -> LanceTable | None:
+    """The table at its newest state, or None when it is missing, unreadable, untagged or of another chain."""
+    tags = tagged_numbers(lake)
+    if not tags or not _is_ours(lake):
+        return None
+    try:
+        table = _open(lake)
+        table.checkout(tag_of(tags[-1]))
+        _go_to_newest(table)
+    except (OSError, RuntimeError, ValueError):
+        return None
+    return table
+
+
+def _is_ours(lake: Lake) -> bool:
+    """Whether the version that the table was last brought to is one of this lake's."""
+    try:
+        body = unseal(lance_folder(lake) / CHAIN_FILE)
+    except LakeDamaged:
+        return False
+    return is_in_chain(lake, cast("int", body["number"]), str(body["sha256"]))
+
+
+def _write_chain(lake: Lake, version: Version) -> None:
+    body: dict[str, Json] = {"number": version.number, "sha256": version.sha256}
+    write_durably(lance_folder(lake) / CHAIN_FILE, seal(body))
+
+
+def _stamps(folder: Path) -> dict[Path, _Stamp]:
+    stamps = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            status = path.stat()
+            stamps[path] = (status.st_mtime_ns, status.st_size)
+    return stamps
+
+
+def _sync_changed(lake: Lake, synced: Mapping[Path, _Stamp]) -> dict[Path, _Stamp]:
+    """fsync the files that are new or changed since they were `synced`, and the folders that name them."""
+    folder = table_folder(lake)
+    stamps = _stamps(folder)
+    changed = [path for path, stamp in stamps.items() if synced.get(path) != stamp]
+    for path in changed:
+        sync_file(path)
+    parents = {parent for path in changed for parent in path.parents if parent.is_relative_to(folder)}
+    for parent in sorted({*parents, folder, folder.parent, lake.path}, reverse=True):
+        sync_folder(parent)
+    return stamps
+
+
+def _write_tags(lake: Lake, table: LanceTable, tags: Mapping[int, int]) -> None:
+    """Tag versions whose data outlive a power cut by now, and make the tags outlive it too."""
+    if not tags:
+        return
+    folder = table_folder(lake) / "_refs" / "tags"
+    for number, lance_version in tags.items():
+        table.tags.create(tag_of(number), lance_version)
+        sync_file(folder / f"{tag_of(number)}.json")
+    for path in (folder, folder.parent, folder.parent.parent):
+        sync_folder(path)
+
+
+def open_at(lake: Lake, version: Version) -> LanceTable:
+    """The table as a version shows it, read-only; NoSuchThing when it has not been brought up to that version."""
+    if lance_version_of(lake, version.number) is None or not _is_ours(lake):
+        raise NoSuchThing(f"the table of turns does not show version {version.number} yet; run 'interlake rebuild'")
+    table = _open(lake)
+    table.checkout(tag_of(version.number))
+    return table
+
+
+def count(lake: Lake, version: Version) -> int:
+    """How many turns of kept samples a version has, flagged ones included."""
+    return int(open_at(lake, version).count_rows())
+
+
+def read_turns(lake: Lake, version: Version, sample_id: str) -> list[StoredTurn]:
+    """A kept sample's turns in their order, with their pictures; empty for a sample that is not kept."""
+    table = open_at(lake, version)
+    names = [name for name in SCHEMA.names if name != "image"]
+    (chosen,) = _id_filters([sample_id])
+    found = table.search().where(chosen).select(names).with_row_id(with_row_id=True).to_arrow().sort_by("turn")
+    images = _fetch_images(table, cast("list[int]", found["_rowid"].to_pylist()))
+    rows = found.select(names).to_pylist()
+    return [StoredTurn(**row, image=image) for row, image in zip(rows, images, strict=True)]
+
+
+def _fetch_images(table: LanceTable, row_ids: list[int]) -> list[bytes]:
+    return cast("list[bytes]", table.fetch_blobs("image", row_ids).to_pylist()) if row_ids else []
+
+
+def kept_vectors(lake: Lake, version: Version) -> Iterator[KeptVectors]:
+    """The vectors of all unflagged turns by version, sample id and turn; pictures are not read."""
+    table = open_at(lake, version)
+    if "image_vector" not in table.schema.names:
+        return
+    keys = (
+        table.search()
+        .where("NOT flagged")
+        .select(["version", "sample_id", "turn"])
+        .with_row_id(with_row_id=True)
+        .to_arrow()
+    )
+    order = cast("pl.DataFrame", pl.from_arrow(keys)).sort("version", "sample_id", "turn")["_rowid"]
+    for first in range(0, len(order), READ_ROWS):
+        yield from _read_vectors(table, order[first : first + READ_ROWS].to_list())
+
+
+def _read_vectors(table: LanceTable, row_ids: Sequence[int]) -> list[KeptVectors]:
+    names = ["version", "sample_id", "turn", "encoder", "image_vector", "text_vector"]
+    found = table.take_row_ids(list(row_ids)).select(names).with_row_id().to_arrow()
+    image, text = (_matrix(found[name]) for name in ("image_vector", "text_vector"))
+    places = {row_id: place for place, row_id in enumerate(found["_rowid"].to_pylist())}
+    rows = found.select(names[:4]).to_pylist()
+    return [
+        KeptVectors(**rows[place], image=image[place], text=text[place])
+        for place in (places[row_id] for row_id in row_ids)
+    ]
+
+
+def _matrix(vectors: "pa.ChunkedArray[Any]") -> Floats:
+    whole = cast("pa.FixedSizeListArray[Any, int]", vectors.combine_chunks())
+    numbers: Floats = whole.flatten().to_numpy(zero_copy_only=False)
+    return numbers.reshape(len(whole), -1)

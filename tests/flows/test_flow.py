@@ -1,0 +1,95 @@
+"""The Prefect flow: a task a batch, names a person can read, artifacts, and a failed state when a backend is wrong."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import Artifact, TaskRun
+
+from flows.build import build_lake
+from flows.errors import UserError
+from flows.lakes import read_status
+from storage.lake import Lake
+from storage.query import query
+from tests.flows.casts import fake_lake
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def read_run(flow_run_id: str) -> tuple[list[TaskRun], dict[str, Artifact]]:
+    """The task runs of a flow run, and its artifacts by key."""
+
+    async def read() -> tuple[list[TaskRun], dict[str, Artifact]]:
+        async with get_client() as client:
+            only = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run_id)]))
+            tasks = await client.read_task_runs(flow_run_filter=only)
+            keys = ArtifactFilterKey(like_="build-%")
+            artifacts = await client.read_artifacts(artifact_filter=ArtifactFilter(key=keys), flow_run_filter=only)
+            return tasks, {artifact.key or "": artifact for artifact in artifacts}
+
+    return asyncio.run(read())
+
+
+def build(lake: Lake, **parameters: Any) -> tuple[dict[str, int], str]:
+    counts = build_lake(lake=str(lake.path), **parameters)
+    flow_run_id = query(lake, "SELECT flow_run_id FROM runs ORDER BY started_at DESC")["flow_run_id"][0]
+    return counts, flow_run_id
+
+
+def test_a_run_is_a_task_a_batch_with_progress_and_a_summary(tmp_path: Path) -> None:
+    lake = fake_lake(tmp_path / "lake", settings={"batch_size = 8": "batch_size = 3"})
+    counts, flow_run_id = build(lake, new_topics=2, samples_per_topic=2, turns=1)
+    assert counts == {"planned": 4, "kept": 4, "rejected": 0, "duplicate": 0, "failed": 0, "open": 0}
+    tasks, artifacts = read_run(flow_run_id)
+    names = sorted(task.name for task in tasks)
+    assert [name.split(",")[0] for name in names] == [
+        "commit batch 1/2",
+        "commit batch 2/2",
+        "make batch 1/2",
+        "make batch 2/2",
+    ]
+    assert all("samples: " in name for name in names)
+    assert artifacts["build-progress"].data == 100.0
+    assert '"kept": 4' in str(artifacts["build-conservation"].data)
+    assert str(artifacts["build-topics"].data).count('"topic"') == 2
+
+
+def test_the_form_in_the_ui_has_descriptions_and_bounds() -> None:
+    from prefect.utilities.callables import parameter_schema
+
+    fields = parameter_schema(build_lake.fn).properties
+    assert all(field["description"] for field in fields.values())
+    assert (fields["new_topics"]["minimum"], fields["samples_per_topic"]["minimum"]) == (0, 1)
+
+
+def test_a_run_with_nothing_to_do_ends_well(tmp_path: Path) -> None:
+    lake = fake_lake(tmp_path / "lake")
+    assert build_lake(lake=str(lake.path), new_topics=0)["planned"] == 0
+    assert lake.version().number == 1
+
+
+def test_a_lake_with_bad_settings_fails_the_run_and_stays(tmp_path: Path) -> None:
+    lake = fake_lake(tmp_path / "lake", settings={"turns = 2 ": "turns = 200 "})
+    with pytest.raises(UserError, match=r"generation\.turns"):
+        build_lake(lake=str(lake.path), new_topics=1)
+    assert lake.version().number == 1
+
+
+def test_the_embedded_profile_builds_for_real_and_repeats_itself(tmp_path: Path) -> None:
+    from flows.lakes import make_lake
+
+    chains = set()
+    for name, batch_size in (("one", 8), ("two", 8)):
+        lake = make_lake(tmp_path / name, profile="embedded", seed=5)
+        file = lake.path / "interlake.toml"
+        text = file.read_text().replace("question = 3", "question = 1").replace("answer = 3", "answer = 1")
+        file.write_text(text.replace("image = 3", "image = 1").replace("batch_size = 8", f"batch_size = {batch_size}"))
+        counts = build_lake(lake=str(lake.path), new_topics=2, samples_per_topic=1, turns=1)
+        assert counts["planned"] == counts["kept"] + counts["duplicate"] + counts["failed"] == 2
+        chains.add(lake.version().sha256)
+        assert read_status(lake.path).outcomes["open"] == 0
+    assert len(chains) == 1, "the same seed and settings make the same lake, picture for picture"
