@@ -49,7 +49,7 @@ def add(*, lake_path: Path, file: Path, category: str, domain: str, lock_timeout
 @json_option
 def list_topics(lake_path: Path, *, as_json: bool) -> None:
     """The topics as a tree: domain, category, topic, with how many slots each has."""
-    from flows.lakes import read_topics
+    from flows.standing import read_topics
 
     states = sorted(read_topics(lake_path), key=lambda topic: (topic.domain, topic.category, topic.name))
     if as_json:
@@ -70,7 +70,7 @@ def list_topics(lake_path: Path, *, as_json: bool) -> None:
 @json_option
 def coverage(lake_path: Path, *, as_json: bool) -> None:
     """How many topics of each category have samples."""
-    from flows.lakes import read_topics
+    from flows.standing import read_topics
     from flows.topics.coverage import coverage as cover
 
     frame = cover(read_topics(lake_path))

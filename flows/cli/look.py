@@ -18,7 +18,7 @@ STATES = ("kept", "rejected", "duplicate", "failed", "open")
 @json_option
 def status(*, lake_path: Path, as_json: bool) -> None:
     """How the lake stands: version, topics, slots by outcome, and runs that are at work."""
-    from flows.lakes import read_status
+    from flows.standing import read_status
 
     now = read_status(lake_path)
     if as_json:
@@ -38,9 +38,8 @@ def status(*, lake_path: Path, as_json: bool) -> None:
 @json_option
 def versions(*, lake_path: Path, as_json: bool) -> None:
     """Every version of the lake: when it came, what it brought, and its hash."""
-    from storage.query import query
-
     from storage.lake import Lake
+    from storage.query import query
 
     frame = query(Lake.open(lake_path), "SELECT * FROM versions ORDER BY version")
     if as_json:
