@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+PROFILES = ("embedded", "fake")
+"""What `init` can make a lake's settings for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:

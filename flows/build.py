@@ -8,7 +8,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.asked import BuildOptions
-from flows.run import open_build
+from flows.opening import open_build
 from flows.tasks import commit_batch, make_in_order, open_progress, show_progress, show_summary
 
 
@@ -21,7 +21,7 @@ def build_lake(
     turns: Annotated[int | None, Field(ge=1, le=10)] = None,
     retry_failed: bool = False,
     when_exhausted: Literal["stop", "deepen"] | None = None,
-    lock_timeout: Annotated[float | None, Field(ge=0)] = None,
+    lock_timeout: Annotated[float | None, Field(ge=0, le=86_400)] = None,
 ) -> dict[str, int]:
     """Finish what interrupted builds left open, then make samples for the next topics, batch by batch.
 

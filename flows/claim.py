@@ -4,6 +4,8 @@ import importlib.metadata
 import os
 import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 import polars as pl
@@ -12,10 +14,10 @@ from flows.plan import BuildPlan, BuildRequest, plan_build
 from flows.recipe import model_rows
 from flows.workshop import Workshop
 from storage.canonical import canonical_text
-from storage.lake import Lake
+from storage.lock import hold
 from storage.packages import PackageDraft
 from storage.records import ClaimRow, RunEndRow, RunStartRow
-from storage.slots import is_alive, slot_states, unended_runs
+from storage.slots import is_alive, run_lock, slot_states, unended_runs
 from storage.turns_table import bring_up
 
 LIBRARIES = ("prefect", "duckdb", "lancedb", "pylance", "polars", "pyarrow", "numpy", "pillow")
@@ -68,17 +70,26 @@ def end_row(run_id: str, state: str, reason: str | None = None) -> RunEndRow:
     return RunEndRow(state=state, reason=reason, run_id=run_id, finished_at=finished_at)
 
 
-def tidy_runs(lake: Lake, run_id: str) -> None:
-    """Remove the folders of ended runs that no open slot needs any more."""
-    head = lake.version()
-    is_open = pl.col("outcome") == "open"
-    open_slots = slot_states(lake, head).filter(is_open)["slot_id"]
-    claims = lake.scan(ClaimRow, head).select("slot_id", "run_id").collect()
-    needed = set(claims.filter(pl.col("slot_id").is_in(open_slots.implode()))["run_id"])
-    done = ({run_id} | set(claims["run_id"])) - needed
-    for folder in lake.runs.iterdir():
-        if folder.name in done and not is_alive(lake, folder.name):
-            shutil.rmtree(folder)
+@contextmanager
+def living_run(shop: Workshop) -> Iterator[None]:
+    """Be alive: hold the lock of the run's folder. Made under the lake's lock, so that nobody tidies it away."""
+    with ExitStack() as stack:
+        with shop.lake.lock(purpose=f"start of run {shop.run_id[:8]}", timeout=shop.lock_timeout):
+            shop.folder.mkdir()
+            stack.enter_context(hold(run_lock(shop.lake, shop.run_id), purpose="build", timeout=1))
+        yield
+
+
+def tidy_runs(shop: Workshop) -> None:
+    """Remove the folders of runs that have ended, or died before they claimed, once no open slot needs them."""
+    with shop.lake.lock(purpose=f"tidying after run {shop.run_id[:8]}", timeout=shop.lock_timeout):
+        head = shop.lake.version()
+        open_slots = slot_states(shop.lake, head).filter(pl.col("outcome") == "open")["slot_id"]
+        claims = shop.lake.scan(ClaimRow, head).select("slot_id", "run_id").collect()
+        needed = set(claims.filter(pl.col("slot_id").is_in(open_slots.implode()))["run_id"])
+        for folder in shop.lake.runs.iterdir():
+            if folder.name not in needed and not is_alive(shop.lake, folder.name):
+                shutil.rmtree(folder)
 
 
 def describe_environment() -> dict[str, str | int]:

@@ -60,7 +60,7 @@ class Committer:
             self._catch_up(head)
             decision = decide(self._kept, _newcomers(batch.work, vectors), self._thresholds())
             decisions = [*self._decisions(batch.work, decision, head.number + 1)]
-            drafts = [self._build_package(batch, vectors), PackageDraft("decision", decisions)]
+            drafts = [self._build_package(batch, vectors, head), PackageDraft("decision", decisions)]
             version = self._lake.commit(drafts, run_id=run_id)
             self._kept.add(decision.keepers, encoder=self._encoder)
             self._known = version.number
@@ -96,11 +96,11 @@ class Committer:
         settings = self._duplicates
         return Thresholds(image=settings.image, text=settings.text, policy=settings.policy)
 
-    def _build_package(self, batch: FinishedBatch, vectors: Mapping[str, Vector]) -> PackageDraft:
+    def _build_package(self, batch: FinishedBatch, vectors: Mapping[str, Vector], head: Version) -> PackageDraft:
         made = [
             row for slot, dialogue in batch.work for row in (self._sample(slot), *dialogue.turns, *dialogue.iterations)
         ]
-        there = self._there_already([slot.sample_id for slot, _ in batch.work if slot.retry])
+        there = self._there_already([slot.sample_id for slot, _ in batch.work if slot.retry], head)
         rows: list[Row] = [row for row in made if (row.table, row.identity()) not in there]
         rows += [call.row for call in batch.calls]
         rows += [_vector_row(sha256, self._encoder, vector) for sha256, vector in vectors.items()]
@@ -112,11 +112,10 @@ class Committer:
         }
         return PackageDraft("build", rows, pictures)
 
-    def _there_already(self, retried: Sequence[str]) -> set[tuple[str, tuple[Any, ...]]]:
+    def _there_already(self, retried: Sequence[str], head: Version) -> set[tuple[str, tuple[Any, ...]]]:
         """What earlier attempts at these samples have committed; a retry goes over it again and adds to it."""
         if not retried:
             return set()
-        head = self._lake.version()
         kinds: tuple[type[Row], ...] = (SampleRow, TurnRow, IterationRow)
         return {
             (kind.table, key)

@@ -1,8 +1,9 @@
 """What a build is going to do: which slots, of which topics, from which templates. Reads the lake, writes nothing."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Literal
 
 import polars as pl
@@ -80,6 +81,8 @@ class BuildPlan:
         taken = f"{len(self.slots)} samples: {', '.join(parts)}"
         if self.slots:
             return f"{taken}; {self.uncovered_left} topics stay without samples"
+        if self.uncovered_left:
+            return "nothing to do: no new topics were asked for, no slot is open, none is to be tried again"
         return "nothing to do: every topic has samples; add topics, or let the build deepen them (when_exhausted)"
 
     def batches(self, size: int) -> tuple[tuple[PlannedSlot, ...], ...]:
@@ -94,7 +97,8 @@ def plan_build(lake: Lake, version: Version, recipe: Recipe, request: BuildReque
     """
     states = slot_states(lake, version)
     topics = topic_states(lake, version, states)
-    planner = _Planner(recipe=recipe, seed=lake.seed, turns=request.turns, templates=read_templates(), topics=topics)
+    by_id = {row["topic_id"]: row for row in topics.iter_rows(named=True)}
+    planner = _Planner(recipe=recipe, seed=lake.seed, turns=request.turns, templates=read_templates(), topics=by_id)
     left_open = _left_open(lake, states)
     answered_for = _answered_for(lake, version, left_open)
     failed = states.filter(pl.col("outcome") == "failed") if request.retry_failed else states.clear()
@@ -143,17 +147,18 @@ class _Planner:
     seed: int
     turns: int
     templates: Sequence[Template]
-    topics: pl.DataFrame
+    topics: Mapping[str, dict[str, Any]]
 
     def new(self, topic: TopicState, count: int) -> list[PlannedSlot]:
         """The topic's next slots."""
-        first = self.topics.row(by_predicate=pl.col("topic_id") == topic.topic_id, named=True)["next_number"]
+        first = self.topics[topic.topic_id]["next_number"]
         return [self._slot(topic.topic_id, topic.name, number, 0, ()) for number in range(first, first + count)]
 
     def again(self, claim: dict[str, Any], *, retry: int) -> PlannedSlot:
-        """A slot that was claimed before, with the templates it had."""
-        topic = self.topics.row(by_predicate=pl.col("topic_id") == claim["topic_id"], named=True)
-        templates = tuple(json.loads(claim["templates"]))
+        """A slot that was claimed before, with the templates it had, as far as they are still there."""
+        topic = self.topics[claim["topic_id"]]
+        known = {template.template_id for template in self.templates}
+        templates = tuple(takewhile(known.__contains__, json.loads(claim["templates"])))
         return self._slot(topic["topic_id"], topic["name"], claim["slot_number"], retry, templates)
 
     def _slot(self, topic_id: str, topic: str, number: int, retry: int, templates: tuple[str, ...]) -> PlannedSlot:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from flows.asked import BuildOptions
 from flows.engine import Engine
+from flows.opening import build_request, open_cast, open_lake
 from flows.plan import BuildPlan, plan_build
 from flows.recipe import write_recipe
-from flows.run import build_request, open_cast, open_lake
 from flows.settings import RoundSettings
 from flows.studio import Studio
 

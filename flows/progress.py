@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -67,12 +68,17 @@ class ProgressBoard:
             grown = {name: getattr(self._now, name) + count for name, count in more.items()}
             self._now = replace(self._now, seconds=time.monotonic() - self._since, **grown)
             is_due = self._now.seconds >= self._write_at or "committed_batches" in more
-            if is_due:
-                self._write_at = self._now.seconds + WRITE_SECONDS
-                temporary = self._path.with_suffix(".part")
-                temporary.write_text(json.dumps(asdict(self._now)))
-                temporary.replace(self._path)
-        if is_due and self._listener:
+        if is_due:
+            with suppress(OSError):  # a full disk or a closed terminal is no reason to lose work
+                self._show()
+
+    def _show(self) -> None:
+        with self._lock:
+            self._write_at = self._now.seconds + WRITE_SECONDS
+            temporary = self._path.with_suffix(".part")
+            temporary.write_text(json.dumps(asdict(self._now)))
+            temporary.replace(self._path)
+        if self._listener:
             self._listener(self._now)
 
 

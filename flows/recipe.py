@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from flows.recorder import model_id
+from flows.seir.checks import CHECKS_VERSION
 from flows.seir.prompts import PROMPTS_VERSION, prompts_sha256
 from flows.settings import Settings
 from flows.studio import Cast
@@ -36,6 +38,7 @@ def write_recipe(settings: Settings, cast: Cast) -> Recipe:
         "settings": settings.generation.model_dump(mode="json"),
         "models": {role: _who(cast, role) for role in sorted(cast.roles()) if role != "encoder"},
         "prompts": {"version": PROMPTS_VERSION, "sha256": prompts_sha256()},
+        "checks": CHECKS_VERSION,
     }
     selection: dict[str, Json] = {
         "settings": settings.selection.model_dump(mode="json"),
@@ -59,7 +62,7 @@ def model_rows(cast: Cast) -> list[ModelRow]:
     """One row a role, with what each model says of itself."""
     return [
         ModelRow(
-            model_id=derive_id("model", identity.name, identity.revision),
+            model_id=model_id(identity),
             role=role,
             name=identity.name,
             revision=identity.revision,

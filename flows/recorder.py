@@ -24,6 +24,7 @@ from storage.spool import RecordedCall
 
 TRIES = 5
 FIRST_WAIT_SECONDS = 0.5
+NORM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +81,8 @@ class Question:
 class Tape(Protocol):
     """Where calls are looked up and kept."""
 
-    def find(self, request_key: str) -> RecordedCall | None:
-        """The recorded call with this key, if there is one."""
+    def find(self, call_id: str, request_key: str) -> RecordedCall | None:
+        """This call with this request, or else an answer that anybody got to the same request."""
         ...
 
     def keep(self, call: RecordedCall) -> None:
@@ -108,6 +109,7 @@ class Recorder:
 
         async def send() -> Answer:
             reply = await model.chat(request)
+            _refuse_unsafe(reply.text)
             return Answer(
                 response={"text": reply.text, "finish_reason": reply.finish_reason},
                 prompt_tokens=reply.prompt_tokens,
@@ -129,6 +131,7 @@ class Recorder:
 
         async def send() -> Answer:
             drawing = await model.draw(request)
+            await asyncio.to_thread(_refuse_broken, drawing.picture)
             what: Json = {"licence": drawing.licence, "pixel_sha256": drawing.picture.pixel_sha256}
             return Answer(response=what, picture=drawing.picture.data)
 
@@ -142,6 +145,7 @@ class Recorder:
 
         async def send() -> Answer:
             embedding = await model.embed(request)
+            _refuse_unfit(embedding.vector, model.dims)
             return Answer(response={}, vector=embedding.vector.astype("<f4").tobytes())
 
         asked = Question(request=request.canonical(), seed=None, model=model, send=send)
@@ -150,7 +154,7 @@ class Recorder:
 
     async def _answer(self, at: Address, asked: Question) -> RecordedCall:
         request_key = content_sha256(asked.request)
-        call = self._tape.find(request_key) or await self._ask(at, request_key, asked)
+        call = self._tape.find(at.call_id(), request_key) or await self._ask(at, request_key, asked)
         call = _moved_to(call, at)
         self._tape.keep(call)
         if call.row.error is not None:
@@ -164,7 +168,7 @@ class Recorder:
             **{name: getattr(at, name) for name in Address.__slots__},
             call_id=at.call_id(),
             request_key=request_key,
-            model_id=derive_id("model", asked.model.identity.name, asked.model.identity.revision),
+            model_id=model_id(asked.model.identity),
             seed=asked.seed,
             request=canonical_text(asked.request),
             response=canonical_text(answer.response),
@@ -204,6 +208,36 @@ class Recorder:
                 wait = FIRST_WAIT_SECONDS * 2 ** (tries - 1) * random.uniform(0.5, 1.5)
                 await asyncio.sleep(max(wait, error.retry_after or 0))
         raise AssertionError("the loop returns or raises")
+
+
+def model_id(identity: ModelIdentity) -> str:
+    """The id under which a model stands in the lake."""
+    return derive_id("model", identity.name, identity.revision)
+
+
+def _refuse_unsafe(text: str) -> None:
+    """ContentError for text that UTF-8 cannot hold, and so no lake can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ContentError("unsafe_text", f"the reply is no valid text: {error.reason}") from error
+
+
+def _refuse_broken(picture: Picture) -> None:
+    """ContentError for bytes that are not the whole picture that they are said to be."""
+    try:
+        decoded = Picture.from_bytes(picture.data)
+    except ValueError as error:
+        raise ContentError("broken_picture", str(error)) from error
+    if decoded != picture:
+        raise ContentError("broken_picture", "the picture is not what its hashes and size say")
+
+
+def _refuse_unfit(vector: Vector, dims: int) -> None:
+    """ContentError for a vector that cannot be compared: wrong length, not finite, not of unit norm."""
+    norm = float(np.sqrt(np.sum(np.square(vector, dtype=np.float64))))
+    if vector.shape != (dims,) or not abs(norm - 1) <= NORM_TOLERANCE:
+        raise ContentError("unfit_vector", f"the vector has shape {vector.shape} and norm {norm}, not ({dims},) and 1")
 
 
 def _moved_to(call: RecordedCall, at: Address) -> RecordedCall:

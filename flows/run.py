@@ -2,24 +2,19 @@
 
 import asyncio
 import time
-import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from pathlib import Path
 
-from flows.asked import BuildOptions
-from flows.claim import claim_slots, end_row, tidy_runs
 from flows.commit import Committed, Committer, FinishedBatch
 from flows.engine import Engine
-from flows.plan import BuildPlan, BuildRequest, PlannedSlot
+from flows.plan import BuildPlan, PlannedSlot
 from flows.progress import OUTCOMES, Progress, ProgressBoard
-from flows.recipe import write_recipe
 from flows.recorder import Answer, Asked, Recorder
 from flows.seir.asking import Asker
 from flows.seir.dialogue import Brief, Dialogue, Playwright
-from flows.settings import FILE, Settings, read_settings
-from flows.studio import Cast, Studio
 from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
 from flows.topics.catalogue import read_templates
 from flows.workshop import Workshop
@@ -27,11 +22,8 @@ from storage.calls import read_calls
 from storage.errors import LakeBusy
 from storage.history import publish
 from storage.lake import Lake
-from storage.lock import hold
-from storage.packages import PackageDraft
-from storage.slots import is_alive, run_lock
-from storage.spool import RecordedCall, Spool, read_spool
-from storage.turns_table import bring_up
+from storage.slots import is_alive
+from storage.spool import RecordedCall, Spool, read_calls_of
 from storage.versions import Version
 
 SYNC_SECONDS = 1.0
@@ -50,6 +42,8 @@ class Run:
         self._engine = engine
         self._committer = committer
         self._shelf = SpoolShelf()
+        self._closed = False
+        self._made: set[str] = set()
         self._finished: dict[int, FinishedBatch] = {}
         self._publish_again_at = 0.0
         self._templates = {template.template_id: template for template in read_templates()}
@@ -62,7 +56,14 @@ class Run:
         lake = self.shop.lake
         for folder in sorted(lake.runs.iterdir()):
             if folder != self.shop.folder and not is_alive(lake, folder.name):
-                self._shelf.add(sorted((folder / SPOOL_FOLDER).glob("*.log")))
+                for path in sorted((folder / SPOOL_FOLDER).glob("*.log")):
+                    self._shelf.add(path)
+
+    def close(self) -> None:
+        """Stop what is still being made, begin nothing more, and let go of the spools."""
+        self._closed = True
+        self._engine.cancel()
+        self._shelf.close()
 
     def label(self, number: int) -> str:
         """A name for a batch that a person can read."""
@@ -85,6 +86,8 @@ class Run:
 
     def make(self, number: int) -> None:
         """Make a batch and wait for it. Errors of models pass through; what was finished by then is in the spool."""
+        if self._closed:
+            raise CancelledError("the run has ended")
         slots = self.batches[number]
         spool = Spool(self._spool_path(number))
         try:
@@ -93,7 +96,7 @@ class Run:
             dialogues = self._engine.submit(self._write_all(slots, recorder, spool)).result()
         finally:
             spool.close()
-        calls = [call for _, call in read_spool(spool.path)]
+        calls = read_calls_of(spool.path)
         work = tuple(zip(slots, dialogues, strict=True))
         self._finished[number] = FinishedBatch(number=number, work=work, calls=calls)
 
@@ -101,7 +104,7 @@ class Run:
         """Commit a batch that was made; its calls are in the package then and leave the spool."""
         committed = self._committer.commit(self._finished.pop(number))
         path = self._spool_path(number)
-        self._shelf.forget(path)
+        self._shelf.drop(path)
         path.unlink()
         self.outcomes |= committed.outcomes
         self.board.add(committed_batches=1, **Counter(committed.outcomes.values()))
@@ -113,7 +116,7 @@ class Run:
         since = time.monotonic()
         if since < self._publish_again_at:
             return
-        publish(self.shop.lake, version)
+        publish_if_free(self.shop.lake, version)
         now = time.monotonic()
         self._publish_again_at = now + PUBLISH_SHARE * (now - since)
 
@@ -145,17 +148,24 @@ class Run:
         templates = [(name, self._templates[name].ask(slot.topic)) for name in slot.templates]
         brief = Brief(sample_id=slot.sample_id, topic=slot.topic, templates=templates)
         dialogue = await Playwright(asker=asker, brief=brief).write()
-        self.board.add(made=1)
+        if slot.slot_id not in self._made:
+            self._made.add(slot.slot_id)
+            self.board.add(made=1)
         return dialogue
 
-    def _committed_calls(self, slots: Sequence[PlannedSlot]) -> dict[str, RecordedCall]:
-        """What earlier attempts at these slots have asked already, by request key."""
+    def _committed_calls(self, slots: Sequence[PlannedSlot]) -> Iterable[RecordedCall]:
+        """What earlier attempts at these slots have asked already."""
         retried = [slot.sample_id for slot in slots if slot.retry]
-        calls = read_calls(self.shop.lake, self.shop.lake.version(), retried) if retried else ()
-        return {call.row.request_key: call for call in calls}
+        return read_calls(self.shop.lake, self.shop.lake.version(), retried) if retried else ()
 
     def _spool_path(self, number: int) -> Path:
         return self.shop.folder / SPOOL_FOLDER / f"{number:06d}.log"
+
+
+def publish_if_free(lake: Lake, version: Version) -> None:
+    """Bring the history up to a version. It can wait: whoever asks it next brings it up, or the next commit does."""
+    with suppress(LakeBusy, OSError):
+        publish(lake, version, timeout=0)
 
 
 async def _sync_often(spool: Spool) -> None:
@@ -168,110 +178,3 @@ async def _sync_often(spool: Spool) -> None:
 def _first_error(errors: BaseExceptionGroup[Exception]) -> Exception:
     first = errors.exceptions[0]
     return _first_error(first) if isinstance(first, BaseExceptionGroup) else first
-
-
-def open_build(
-    path: Path,
-    options: BuildOptions,
-    *,
-    flow_run_id: str | None = None,
-    studio: Callable[[Settings], AbstractAsyncContextManager[Cast]] = Studio,
-) -> AbstractContextManager[Run]:
-    """Open a lake for a build, which claims its slots. NotALake, SettingsError, LakeBusy, TerminalError.
-
-    `studio` opens the models that the settings name; another one may bring its own.
-    """
-    lake, settings = open_lake(path, options)
-    return open_run(lake, build_request(settings, options), studio(settings), settings, flow_run_id=flow_run_id)
-
-
-def open_lake(path: Path, options: BuildOptions) -> tuple[Lake, Settings]:
-    """A lake and its settings, with what the options give in place of a setting. NotALake, SettingsError."""
-    lake = Lake.open(path)
-    settings = read_settings(path / FILE)
-    generation, run = settings.generation, settings.run
-    if options.turns is not None:
-        generation = generation.model_copy(update={"turns": options.turns})
-    if options.lock_timeout is not None:
-        run = run.model_copy(update={"lock_timeout": options.lock_timeout})
-    return lake, settings.model_copy(update={"generation": generation, "run": run})
-
-
-def build_request(settings: Settings, options: BuildOptions) -> BuildRequest:
-    """The options with nothing left open."""
-    return BuildRequest(
-        new_topics=options.new_topics,
-        samples_per_topic=options.samples_per_topic,
-        turns=settings.generation.turns,
-        retry_failed=options.retry_failed,
-        when_exhausted=options.when_exhausted or settings.run.when_exhausted,
-    )
-
-
-@contextmanager
-def open_run(
-    lake: Lake,
-    request: BuildRequest,
-    studio: AbstractAsyncContextManager[Cast],
-    settings: Settings,
-    *,
-    flow_run_id: str | None,
-) -> Iterator[Run]:
-    """Open the models, claim slots, and end the run whatever happens; a plan without slots leaves the lake as it is."""
-    with ExitStack() as stack:
-        engine = stack.enter_context(Engine())
-        cast = stack.enter_context(open_cast(engine, studio))
-        recipe = write_recipe(settings, cast)
-        shop = Workshop(lake=lake, settings=settings, cast=cast, recipe=recipe, run_id=uuid.uuid4().hex)
-        committer = Committer(shop)
-        committer.catch_up()
-        shop.folder.mkdir()
-        stack.callback(tidy_runs, lake, shop.run_id)
-        stack.enter_context(hold(run_lock(lake, shop.run_id), purpose="build", timeout=0))
-        plan = claim_slots(shop, request, flow_run_id=flow_run_id)
-        run = Run(shop, engine=engine, committer=committer, plan=plan)
-        if not plan.slots:
-            yield run
-            return
-        with _ended(shop):
-            run.prepare()
-            yield run
-
-
-@contextmanager
-def open_cast(engine: Engine, studio: AbstractAsyncContextManager[Cast]) -> Iterator[Cast]:
-    """The models of a studio, opened on the engine's loop and closed there."""
-    cast = engine.submit(_enter(studio)).result()
-    try:
-        yield cast
-    finally:
-        engine.submit(_leave(studio)).result()
-
-
-async def _enter(studio: AbstractAsyncContextManager[Cast]) -> Cast:
-    return await studio.__aenter__()
-
-
-async def _leave(studio: AbstractAsyncContextManager[Cast]) -> None:
-    await studio.__aexit__(None, None, None)
-
-
-@contextmanager
-def _ended(shop: Workshop) -> Iterator[None]:
-    """Write down how the run ended. A killed process cannot; the next build says `died` for it."""
-    try:
-        yield
-    except BaseException as error:
-        state = "stopped" if isinstance(error, Exception) else "cancelled"
-        with suppress(LakeBusy):
-            _write_end(shop, state, f"{type(error).__name__}: {error}")
-        raise
-    _write_end(shop, "finished", None)
-
-
-def _write_end(shop: Workshop, state: str, reason: str | None) -> None:
-    with shop.lake.lock(purpose=f"end of run {shop.run_id[:8]}", timeout=shop.lock_timeout):
-        row = end_row(shop.run_id, state, reason)
-        version = shop.lake.commit([PackageDraft("run", [row])], run_id=shop.run_id)
-        bring_up(shop.lake, version)
-    publish(shop.lake, version)

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from flows.errors import UserError
 
 FILE = "interlake.toml"
-PROFILES = ("embedded", "fake")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -21,7 +20,7 @@ class SettingsError(UserError):
 class Section(BaseModel):
     """A table of interlake.toml: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class SamplingSettings(Section):
@@ -77,7 +76,6 @@ class GenerationSettings(Section):
 
     turns: Annotated[int, Field(ge=1, le=10)] = 2
     attempts: Annotated[int, Field(ge=1, le=20)] = 3
-    choose: Literal["last"] = "last"
     rounds: RoundSettings = RoundSettings()
     writer: ChatSettings
     critic: CriticSettings
@@ -175,7 +173,6 @@ _TEMPLATE = """\
 [generation]            # what is made; all of it enters the ids of samples
 turns = 2               # questions and answers in a dialogue
 attempts = 3            # how often a model is asked again after a reply that cannot be used
-choose = "last"         # which draft of a stage is used
 
 [generation.rounds]     # rewrites at most, by stage; 0: one draft, no critique
 question = 3

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.recipe import Recipe
+from flows.recorder import model_id
 from flows.settings import Settings
 from flows.studio import Cast
-from storage.canonical import derive_id
 from storage.lake import Lake
 
 
@@ -28,8 +28,7 @@ class Workshop:
     @property
     def encoder(self) -> str:
         """The model id of the encoder, under which its vectors stand in the lake."""
-        identity = self.cast.encoder.identity
-        return derive_id("model", identity.name, identity.revision)
+        return model_id(self.cast.encoder.identity)
 
     @property
     def lock_timeout(self) -> float:

@@ -114,7 +114,7 @@ class ModelRow(Row):
 class RunStartRow(Row):
     """A run begins. `topics` is how many topics it set out to cover, those of dead runs that it took over included.
 
-    `settings` and `environment` are JSON.
+    `settings` and `environment` are JSON; what of the settings shapes samples is content of the recipe.
     """
 
     table = "run_starts"
@@ -123,7 +123,7 @@ class RunStartRow(Row):
     recipe_id: str
     planned: int
     topics: int
-    settings: str
+    settings: Annotated[str, PROVENANCE]
     run_id: Annotated[str, PROVENANCE]
     flow_run_id: Annotated[str | None, PROVENANCE]
     environment: Annotated[str, PROVENANCE]
@@ -159,7 +159,7 @@ class RunEndRow(Row):
     table = "run_ends"
     key = ("run_id",)
     state: str
-    reason: str | None
+    reason: Annotated[str | None, PROVENANCE]
     run_id: Annotated[str, PROVENANCE]
     finished_at: Annotated[datetime | None, PROVENANCE]
 

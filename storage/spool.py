@@ -79,23 +79,28 @@ def _frame(call: RecordedCall) -> bytes:
     return _HEADER.pack(_MAGIC, len(body), zlib.crc32(body)) + body
 
 
-def read_spool(path: Path) -> Iterator[tuple[int, RecordedCall]]:
+def read_spool(spool: IO[bytes]) -> Iterator[tuple[int, RecordedCall]]:
     """Every whole frame with its place in the file, up to the first torn one."""
-    with path.open("rb") as file:
-        while True:
-            place = file.tell()
-            call = _read_frame(file)
-            if call is None:
-                return
-            yield place, call
+    spool.seek(0)
+    while True:
+        place = spool.tell()
+        call = _read_frame(spool)
+        if call is None:
+            return
+        yield place, call
 
 
-def read_call(path: Path, place: int) -> RecordedCall:
-    """The call at a place that `read_spool` gave."""
+def read_calls_of(path: Path) -> list[RecordedCall]:
+    """All whole calls of a spool."""
     with path.open("rb") as file:
-        file.seek(place)
-        call = _read_frame(file)
-    assert call is not None, f"{path} changed while it was read"
+        return [call for _, call in read_spool(file)]
+
+
+def read_call(spool: IO[bytes], place: int) -> RecordedCall:
+    """The call at a place that `read_spool` or `Spool.append` gave; the file may have lost its name by now."""
+    spool.seek(place)
+    call = _read_frame(spool)
+    assert call is not None, "a spool only grows"
     return call
 
 

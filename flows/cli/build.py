@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 import click
 
 from flows.asked import BuildOptions
-from flows.cli.options import LOCK_HELP, json_option, lake_option, plain, print_json, print_table
+from flows.cli.options import LOCK_HELP, LOCK_SECONDS, json_option, lake_option, plain, print_json, print_table
 
 F = TypeVar("F", bound=Callable[..., object])
 
 QUIET = {
-    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -80,7 +80,7 @@ def plan(*, lake_path: Path, as_json: bool, **options: Any) -> None:
 @build_options
 @click.option(
     "--lock-timeout",
-    type=click.FloatRange(min=0),
+    type=LOCK_SECONDS,
     show_default="as the settings say",
     help=LOCK_HELP,
 )
@@ -90,7 +90,7 @@ def build(*, lake_path: Path, **options: Any) -> None:
     Slots that an interrupted build left open are finished first; its topics count among --new-topics, so that the
     same command again completes it and adds nothing to it.
     """
-    from flows.run import open_lake
+    from flows.opening import open_lake
 
     asked = BuildOptions(**options)
     open_lake(lake_path, asked)

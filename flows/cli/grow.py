@@ -4,21 +4,20 @@ from pathlib import Path
 
 import click
 
-from flows.cli.options import LOCK_HELP, json_option, lake_option, print_json, print_table
+from flows.asked import PROFILES
+from flows.cli.options import LOCK_HELP, LOCK_SECONDS, json_option, lake_option, plain, print_json, print_table
 
 
 @click.command()
 @lake_option
-@click.option(
-    "--profile", type=click.Choice(["embedded", "fake"]), default="embedded", show_default=True, help="Which models."
-)
+@click.option("--profile", type=click.Choice(PROFILES), default="embedded", show_default=True, help="Which models.")
 @click.option("--seed", type=click.IntRange(0, 2**53 - 1), default=0, show_default=True, help="Root of all slot ids.")
 def init(lake_path: Path, profile: str, seed: int) -> None:
     """Make an empty lake with its interlake.toml and the shipped topics."""
     from flows.lakes import make_lake
 
     lake = make_lake(lake_path, profile=profile, seed=seed)
-    click.echo(f"made {lake.path} (profile {profile}, seed {seed}); settings: {lake.path / 'interlake.toml'}")
+    click.echo(plain(f"made {lake.path} (profile {profile}, seed {seed}); settings: {lake.path / 'interlake.toml'}"))
 
 
 @click.group()
@@ -31,7 +30,7 @@ def topics() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--category", default="", help="Category of topics that name none.")
 @click.option("--domain", default="", help="Domain of topics that name none.")
-@click.option("--lock-timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, help=LOCK_HELP)
+@click.option("--lock-timeout", type=LOCK_SECONDS, default=60.0, show_default=True, help=LOCK_HELP)
 def add(*, lake_path: Path, file: Path, category: str, domain: str, lock_timeout: float) -> None:
     """Bring in topics from FILE: one a line, CSV, JSON or JSON lines, with optional category and domain."""
     from flows.lakes import add_topics
@@ -39,9 +38,9 @@ def add(*, lake_path: Path, file: Path, category: str, domain: str, lock_timeout
     added = add_topics(lake_path, file, category=category, domain=domain, lock_timeout=lock_timeout)
     click.echo(f"{len(added.new)} topics added, {len(added.known)} were there already")
     if added.repeated:
-        click.echo(f"repeated in {file.name} and taken once: {', '.join(added.repeated)}")
+        click.echo(plain(f"repeated in {file.name} and taken once: {', '.join(added.repeated)}"))
     for group in added.alike:
-        click.echo(f"alike, both kept: {' / '.join(group)}")
+        click.echo(plain(f"alike, both kept: {' / '.join(group)}"))
 
 
 @topics.command(name="list")
@@ -60,9 +59,9 @@ def list_topics(lake_path: Path, *, as_json: bool) -> None:
         path = (topic.domain or "(no domain)", topic.category or "(no category)")
         for depth, name in enumerate(path):
             if shown[: depth + 1] != path[: depth + 1]:
-                click.echo(f"{'  ' * depth}{name}")
+                click.echo(plain(f"{'  ' * depth}{name}"))
         shown = path
-        click.echo(f"    {topic.name}" + (f"  [{topic.slots}]" if topic.slots else ""))
+        click.echo(plain(f"    {topic.name}" + (f"  [{topic.slots}]" if topic.slots else "")))
 
 
 @topics.command()

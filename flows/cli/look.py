@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli.options import console, json_option, lake_option, plain, print_json, print_table
+from flows.progress import OUTCOMES
 
 if TYPE_CHECKING:
     from flows.story import Record, Story
-
-STATES = ("kept", "rejected", "duplicate", "failed", "open")
+    from storage.lake import Lake
 
 
 @click.command()
@@ -24,9 +24,9 @@ def status(*, lake_path: Path, as_json: bool) -> None:
     if as_json:
         print_json(now.json())
         return
-    click.echo(f"lake {now.path}, version {now.version}, models: {', '.join(now.models) or 'none used yet'}")
+    click.echo(plain(f"lake {now.path}, version {now.version}, models: {', '.join(now.models) or 'none used yet'}"))
     click.echo(f"topics: {now.topics_covered} of {now.topics} have samples")
-    click.echo(f"slots: {now.planned} planned = " + " + ".join(f"{now.outcomes[state]} {state}" for state in STATES))
+    click.echo(f"slots: {now.planned} planned = " + " + ".join(f"{now.outcomes[state]} {state}" for state in OUTCOMES))
     for line in now.running:
         click.echo(f"at work: {line}")
     if now.interrupted:
@@ -64,17 +64,14 @@ def show(*, lake_path: Path, sample: str, as_json: bool, pictures: Path | None) 
     lake = Lake.open(lake_path)
     story = read_story(lake, sample)
     if pictures:
-        _write_pictures(lake_path, story, pictures)
+        _write_pictures(lake, story, pictures)
     if as_json:
         print_json(asdict(story))
     else:
         _print_story(story, pictures)
 
 
-def _write_pictures(lake_path: Path, story: "Story", folder: Path) -> None:
-    from storage.lake import Lake
-
-    lake = Lake.open(lake_path)
+def _write_pictures(lake: "Lake", story: "Story", folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for row in story.iterations:
         if row["image_sha256"]:

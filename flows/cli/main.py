@@ -7,6 +7,7 @@ import click
 from flows.cli.build import build, plan
 from flows.cli.grow import init, topics
 from flows.cli.look import show, status, versions
+from flows.cli.options import plain
 from flows.cli.query import sql
 from flows.errors import UserError
 from models.errors import ModelError
@@ -50,5 +51,5 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"interlake: {message}", err=True)
+    click.echo(plain(f"interlake: {message}"), err=True)
     sys.exit(code)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 LOCK_HELP = "Seconds to wait for another process to leave the lake."
+LOCK_SECONDS = click.FloatRange(min=0, max=86_400)
 
 F = TypeVar("F", bound=Callable[..., object])
 

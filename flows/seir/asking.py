@@ -96,7 +96,7 @@ class Asker:
             request = EmbedRequest(model=identity.name, revision=identity.revision, subject=subject)
             return await self.recorder.embed(encoder, at, request)
 
-        return await self._attempts(place, attempt)
+        return await self._attempts(place, attempt, at_a_time=1)
 
     async def _chat(
         self,
@@ -120,8 +120,11 @@ class Asker:
 
         return await self._attempts(place, attempt)
 
-    async def _attempts(self, place: Place, attempt: Callable[[int, Address], Awaitable[T]]) -> T:
-        limit = self.settings.attempts * (self.retry + 1)
+    async def _attempts(
+        self, place: Place, attempt: Callable[[int, Address], Awaitable[T]], *, at_a_time: int | None = None
+    ) -> T:
+        """Try until content comes; as often as the settings say, or `at_a_time` where a seed changes nothing."""
+        limit = (at_a_time or self.settings.attempts) * (self.retry + 1)
         problems: list[Json] = []
         reason = ""
         for number in range(limit):
@@ -138,7 +141,8 @@ class Asker:
                 return await attempt(seed, at)
             except (BadReply, ContentError) as error:
                 reason = error.reason
-                problems.append({"call_id": at.call_id(), "reason": error.reason, "message": str(error)})
+                message = str(error).encode(errors="backslashreplace").decode()
+                problems.append({"call_id": at.call_id(), "reason": error.reason, "message": message})
         raise SlotFailedError(
             stage=place.stage,
             reason=reason,

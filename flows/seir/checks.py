@@ -12,6 +12,9 @@ from itertools import pairwise
 from flows.seir.prompts import PastTurn
 from flows.seir.replies import CAPTION_WORDS, QUESTION_WORDS, ends_like_a_sentence
 
+CHECKS_VERSION = "1"
+"""Part of the recipe: raise it with every change to these rules, or to what `replies` takes for a usable reply."""
+
 MIN_QUESTION_WORDS = 5
 MIN_ANSWER_WORDS = 6
 MIN_CAPTION_WORDS = 5

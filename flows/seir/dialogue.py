@@ -4,6 +4,7 @@ view; what it leaves behind are rows."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from flows.recorder import model_id
 from flows.seir.asking import Asker, Place, SlotFailedError
 from flows.seir.checks import Finding, check_answer, check_question
 from flows.seir.loop import Remark, Round, Stage, refine
@@ -22,9 +23,8 @@ from flows.seir.prompts import (
 from flows.seir.replies import AnswerReply, CaptionReply, Critique, QuestionReply
 from models.chat import Message
 from models.embedding import Vector
-from models.identity import ModelIdentity
 from models.picture import Picture
-from storage.canonical import canonical_text, derive_id, sha256_hex
+from storage.canonical import canonical_text, sha256_hex
 from storage.records import IterationRow, TurnRow
 
 
@@ -250,11 +250,6 @@ class Playwright:
                 seconds=done.seconds,
             )
         )
-
-
-def model_id(identity: ModelIdentity) -> str:
-    """The id under which a model stands in the lake."""
-    return derive_id("model", identity.name, identity.revision)
 
 
 def _found(finding: Finding) -> Remark:

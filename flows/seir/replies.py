@@ -78,7 +78,7 @@ def parse_reply(shape: type[R], text: str, finish_reason: str) -> R:
         raise BadReply("cut", f"the reply ran out of tokens after {len(text)} characters: {text[-80:]!r}")
     try:
         fields = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadReply("not_json", f"the reply is no JSON ({error}): {text[:80]!r}") from error
     if not isinstance(fields, dict):
         raise BadReply("wrong_shape", f"the reply is JSON, but no object: {text[:80]!r}")

@@ -7,7 +7,8 @@ from types import TracebackType
 
 from flows.asked import BuildOptions
 from flows.lakes import make_lake
-from flows.run import Run, open_build
+from flows.opening import open_build
+from flows.run import Run
 from flows.settings import Settings
 from flows.studio import Cast
 from flows.topics.catalogue import TopicEntry

@@ -14,8 +14,8 @@ import pytest
 from flows.asked import BuildOptions
 from flows.errors import UserError
 from flows.lakes import add_topics
+from flows.opening import open_build
 from flows.progress import read_progress
-from flows.run import open_build
 from flows.standing import read_status
 from flows.topics.catalogue import TopicEntry
 from models.chat import ChatRequest

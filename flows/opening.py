@@ -1,0 +1,129 @@
+"""Opening a build: the lake and its settings, the models, the claim; and its end, whatever happens in between."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from flows.asked import BuildOptions
+from flows.claim import claim_slots, end_row, living_run, tidy_runs
+from flows.commit import Committer
+from flows.engine import Engine
+from flows.plan import BuildRequest
+from flows.recipe import write_recipe
+from flows.run import Run, publish_if_free
+from flows.settings import FILE, Settings, read_settings
+from flows.studio import Cast, Studio
+from flows.workshop import Workshop
+from storage.errors import LakeBusy
+from storage.lake import Lake
+from storage.packages import PackageDraft
+from storage.turns_table import bring_up
+
+
+def open_build(
+    path: Path,
+    options: BuildOptions,
+    *,
+    flow_run_id: str | None = None,
+    studio: Callable[[Settings], AbstractAsyncContextManager[Cast]] = Studio,
+) -> AbstractContextManager[Run]:
+    """Open a lake for a build, which claims its slots. NotALake, SettingsError, LakeBusy, TerminalError.
+
+    `studio` opens the models that the settings name; another one may bring its own.
+    """
+    lake, settings = open_lake(path, options)
+    return open_run(lake, build_request(settings, options), studio(settings), settings, flow_run_id=flow_run_id)
+
+
+def open_lake(path: Path, options: BuildOptions) -> tuple[Lake, Settings]:
+    """A lake and its settings, with what the options give in place of a setting. NotALake, SettingsError."""
+    lake = Lake.open(path)
+    settings = read_settings(path / FILE)
+    generation, run = settings.generation, settings.run
+    if options.turns is not None:
+        generation = generation.model_copy(update={"turns": options.turns})
+    if options.lock_timeout is not None:
+        run = run.model_copy(update={"lock_timeout": options.lock_timeout})
+    return lake, settings.model_copy(update={"generation": generation, "run": run})
+
+
+def build_request(settings: Settings, options: BuildOptions) -> BuildRequest:
+    """The options with nothing left open."""
+    return BuildRequest(
+        new_topics=options.new_topics,
+        samples_per_topic=options.samples_per_topic,
+        turns=settings.generation.turns,
+        retry_failed=options.retry_failed,
+        when_exhausted=options.when_exhausted or settings.run.when_exhausted,
+    )
+
+
+@contextmanager
+def open_run(
+    lake: Lake,
+    request: BuildRequest,
+    studio: AbstractAsyncContextManager[Cast],
+    settings: Settings,
+    *,
+    flow_run_id: str | None,
+) -> Iterator[Run]:
+    """Open the models, claim slots, and end the run whatever happens; a plan without slots leaves the lake as it is."""
+    with ExitStack() as stack:
+        engine = stack.enter_context(Engine())
+        cast = stack.enter_context(open_cast(engine, studio))
+        recipe = write_recipe(settings, cast)
+        shop = Workshop(lake=lake, settings=settings, cast=cast, recipe=recipe, run_id=uuid.uuid4().hex)
+        committer = Committer(shop)
+        committer.catch_up()
+        stack.callback(tidy_runs, shop)
+        stack.enter_context(living_run(shop))
+        plan = claim_slots(shop, request, flow_run_id=flow_run_id)
+        run = Run(shop, engine=engine, committer=committer, plan=plan)
+        stack.callback(run.close)
+        if not plan.slots:
+            yield run
+            return
+        with _ended(run):
+            run.prepare()
+            yield run
+
+
+@contextmanager
+def open_cast(engine: Engine, studio: AbstractAsyncContextManager[Cast]) -> Iterator[Cast]:
+    """The models of a studio, opened on the engine's loop and closed there."""
+    cast = engine.submit(_enter(studio)).result()
+    try:
+        yield cast
+    finally:
+        engine.submit(_leave(studio)).result()
+
+
+async def _enter(studio: AbstractAsyncContextManager[Cast]) -> Cast:
+    return await studio.__aenter__()
+
+
+async def _leave(studio: AbstractAsyncContextManager[Cast]) -> None:
+    await studio.__aexit__(None, None, None)
+
+
+@contextmanager
+def _ended(run: Run) -> Iterator[None]:
+    """Write down how the run ended. A killed process cannot; the next build says `died` for it."""
+    try:
+        yield
+    except BaseException as error:
+        run.close()
+        state = "stopped" if isinstance(error, Exception) else "cancelled"
+        with suppress(LakeBusy):
+            _write_end(run.shop, state, f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode())
+        raise
+    _write_end(run.shop, "finished", None)
+
+
+def _write_end(shop: Workshop, state: str, reason: str | None) -> None:
+    with shop.lake.lock(purpose=f"end of run {shop.run_id[:8]}", timeout=shop.lock_timeout):
+        row = end_row(shop.run_id, state, reason)
+        version = shop.lake.commit([PackageDraft("run", [row])], run_id=shop.run_id)
+        bring_up(shop.lake, version)
+    publish_if_free(shop.lake, version)
