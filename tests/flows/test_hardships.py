@@ -1,0 +1,240 @@
+"""What models, disks and other processes do to a build, and that it costs a slot at most."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.asked import BuildOptions
+from flows.claim import tidy_runs
+from flows.opening import open_build
+from flows.standing import read_status
+from flows.studio import Cast
+from flows.topics.catalogue import TopicEntry, read_templates
+from models.chat import ChatReply, ChatRequest
+from models.drawing import Drawing, DrawRequest
+from models.embedding import Embedding, EmbedRequest
+from models.errors import ContentError, TerminalError
+from models.fakes import FakeChat, FakeEncoder, FakePainter
+from storage.query import query
+from storage.records import CallRow, DecisionRow, RunEndRow
+from storage.slots import is_alive
+from tests.flows.casts import Troupe, fake_lake, grow
+from tests.flows.test_build import TWO_BY_TWO, assert_conserved
+
+ONE = BuildOptions(new_topics=1, samples_per_topic=2, turns=1)
+
+
+class TornPainter(FakePainter):
+    """Its pictures end in the middle."""
+
+    async def draw(self, request: DrawRequest) -> Drawing:
+        drawing = await super().draw(request)
+        return replace(drawing, picture=replace(drawing.picture, data=drawing.picture.data[:-40]))
+
+
+class SickEncoder(FakeEncoder):
+    """Its vectors cannot be compared."""
+
+    def __init__(self, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> None:
+        super().__init__()
+        self._vector = vector
+
+    async def embed(self, request: EmbedRequest) -> Embedding:
+        await super().embed(request)
+        return Embedding(vector=self._vector)
+
+
+class RawChat(FakeChat):
+    """Says the same whatever it is asked."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        return replace(await super().chat(request), text=self._text)
+
+
+class Company(Troupe):
+    """A troupe in which one member is another."""
+
+    def __init__(self, **members: object) -> None:
+        super().__init__()
+        self.members = members
+
+    async def __aenter__(self) -> Cast:
+        return replace(await super().__aenter__(), **self.members)  # type: ignore[arg-type]
+
+
+NAN = np.full(32, np.nan, dtype=np.float32)
+ZERO = np.zeros(32, dtype=np.float32)
+SHORT = np.eye(1, 16, dtype=np.float32)[0]
+
+SICK: dict[str, tuple[Callable[[], Company], str]] = {
+    "a picture that ends in the middle": (lambda: Company(painter=TornPainter()), "broken_picture"),
+    "a vector of NaN": (lambda: Company(encoder=SickEncoder(NAN)), "unfit_vector"),
+    "a vector of nothing": (lambda: Company(encoder=SickEncoder(ZERO)), "unfit_vector"),
+    "a vector of another length": (lambda: Company(encoder=SickEncoder(SHORT)), "unfit_vector"),
+    "a lone surrogate": (lambda: Company(writer=RawChat('{"question": "\ud800"}')), "unsafe_text"),
+    "a surrogate in JSON": (lambda: Company(writer=RawChat('{"question": "What is \\ud800?"}')), "unsafe_text"),
+    "a NUL": (lambda: Company(writer=RawChat('{"question": "What is \\u0000?"}')), "unsafe_text"),
+    "no JSON": (lambda: Company(writer=RawChat("Sure! Here you are:")), "not_json"),
+    "brackets without end": (lambda: Company(writer=RawChat("[" * 100_000)), "not_json"),
+    "half a sentence": (lambda: Company(writer=RawChat('{"question": "What is the"}')), "cut_sentence"),
+    "far too many words": (lambda: Company(writer=RawChat('{"question": "%s?"}' % ("why " * 60))), "too_long"),
+}
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_unusable_content_costs_its_slot_and_a_retry_with_healthy_models_makes_it(tmp_path: Path, name: str) -> None:
+    make, reason = SICK[name]
+    lake = fake_lake(tmp_path / "lake")
+    run = grow(lake.path, ONE, make())
+    assert run.counts()["failed"] == run.counts()["planned"] == 2
+    failed = list(lake.rows(DecisionRow, lake.version()))
+    assert {row.reason for row in failed} == {reason}
+    assert all(json.loads(row.evidence)["attempts"] for row in failed)
+    again = grow(lake.path, BuildOptions(new_topics=0, samples_per_topic=1, turns=1, retry_failed=True))
+    assert again.counts()["kept"] == 2
+    ids = [row.call_id for row in lake.rows(CallRow, lake.version())]
+    assert len(ids) == len(set(ids)), "no call is in the lake twice"
+    assert_conserved(lake)
+
+
+def test_hostile_topics_are_only_text(tmp_path: Path) -> None:
+    names = [
+        "{topic}",
+        "'; DROP TABLE samples; --",
+        "<b>&amp;</b> [x](y) | `z`",
+        "../../etc/passwd",
+        "%s {0} \\N{BELL}",
+    ]
+    lake = fake_lake(tmp_path / "lake", topics=[TopicEntry(name=name, category="", domain="") for name in names])
+    run = grow(lake.path, BuildOptions(new_topics=5, samples_per_topic=1, turns=1))
+    assert run.counts()["kept"] == 5
+    assert set(query(lake, "SELECT name FROM topics")["name"]) == set(names)
+
+
+def test_the_chain_knows_nothing_of_how_a_run_went_about_its_work(tmp_path: Path) -> None:
+    chains = set()
+    for name, timeout in (("one", "60"), ("elsewhere/two", "30")):
+        lake = fake_lake(tmp_path / name, settings={"lock_timeout = 60": f"lock_timeout = {timeout}"})
+        with pytest.raises(TerminalError):
+            grow(lake.path, ONE, Troupe(writer_fails=lambda _, path=lake.path: TerminalError(f"no {path}")))  # type: ignore[misc]
+        chains.add(lake.version().sha256)
+    assert len(chains) == 1
+
+
+def test_work_ends_before_the_runs_lock_is_left(tmp_path: Path) -> None:
+    lake = fake_lake(tmp_path / "lake", settings={"batch_size = 8": "batch_size = 1"})
+    troupe = Troupe(latency=0.05)
+    made = threading.Event()
+
+    def make_second(make: Callable[[int], None]) -> None:
+        try:
+            make(1)
+        except BaseException:
+            made.set()
+
+    with pytest.raises(RuntimeError), open_build(lake.path, ONE, studio=troupe) as run:
+        thread = threading.Thread(target=make_second, args=(run.make,))
+        thread.start()
+        while not troupe.asked:
+            pass
+        raise RuntimeError("the flow ends here")
+    asked = len(troupe.asked)
+    assert made.wait(10)
+    thread.join()
+    assert not is_alive(lake, run.shop.run_id)
+    assert len(troupe.asked) == asked
+    assert read_status(lake.path).interrupted == 2
+
+
+def test_spools_of_a_dead_run_can_be_read_after_somebody_tidied_them_away(tmp_path: Path) -> None:
+    lake = fake_lake(tmp_path / "lake")
+    calls = 0
+
+    def die_soon(_: ChatRequest) -> Exception | None:
+        nonlocal calls
+        calls += 1
+        return TerminalError("down") if calls > 12 else None
+
+    with pytest.raises(TerminalError):
+        grow(lake.path, ONE, Troupe(writer_fails=die_soon))
+    (dead,) = lake.runs.iterdir()
+    troupe = Troupe()
+    with open_build(lake.path, ONE, studio=troupe) as run:
+        for path in (dead / "spool").iterdir():
+            path.unlink()
+        run.make(0)
+        run.commit(0)
+    first = {row.request_key for row in lake.rows(CallRow, lake.version()) if row.run_id == dead.name}
+    assert first
+    assert not first & set(troupe.asked)
+
+
+def test_a_run_that_died_before_its_claim_leaves_nothing(tmp_path: Path) -> None:
+    lake = fake_lake(tmp_path / "lake")
+    (lake.runs / "d1e5").mkdir()
+    (lake.runs / "d1e5" / "lock").touch()
+    with open_build(lake.path, ONE, studio=Troupe()) as run:
+        tidy_runs(run.shop)
+        assert [folder.name for folder in lake.runs.iterdir()] == [run.shop.run_id]
+
+
+def test_a_template_that_is_gone_is_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import flows.plan
+    import flows.run
+
+    lake = fake_lake(tmp_path / "lake")
+    with pytest.raises(TerminalError):
+        grow(lake.path, TWO_BY_TWO, Troupe(writer_fails=lambda _: TerminalError("down")))
+    fewer = read_templates()[::2]
+    monkeypatch.setattr(flows.plan, "read_templates", lambda: fewer)
+    monkeypatch.setattr(flows.run, "read_templates", lambda: fewer)
+    run = grow(lake.path, TWO_BY_TWO)
+    assert run.counts()["kept"] == 4
+
+
+HOLD = """
+import fcntl, sys
+file = open(sys.argv[1], "a+")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_who_holds_the_history_does_not_hold_up_a_build(tmp_path: Path) -> None:
+    lake = fake_lake(tmp_path / "lake")
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lake.path / ".history.lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout
+    child.stdout.readline()
+    try:
+        assert grow(lake.path, ONE).counts()["kept"] == 2
+    finally:
+        child.communicate("")
+    assert [row.state for row in lake.rows(RunEndRow, lake.version())] == ["finished"]
+    assert query(lake, "SELECT count(*) AS n FROM samples")["n"].to_list() == [2]
+
+
+def test_refusals_are_asked_again_only_as_new_attempts(tmp_path: Path) -> None:
+    lake = fake_lake(tmp_path / "lake")
+    troupe = Troupe(painter_fails=lambda _: ContentError("blank_picture", "all one colour"))
+    run = grow(lake.path, ONE, troupe)
+    assert run.counts()["failed"] == 2
+    drawings = [row for row in lake.rows(CallRow, lake.version()) if row.purpose == "draw"]
+    assert sorted(row.attempt for row in drawings) == [0, 0, 1, 1, 2, 2]
+    assert {row.error for row in drawings} == {"blank_picture"}
