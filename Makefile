@@ -5,7 +5,7 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
 LAKE ?= lake
 NEW_TOPICS ?= 3
 SAMPLES_PER_TOPIC ?= 1
-TURNS ?= 2
+TURNS ?= 1
 
 BIN := .venv/bin
 READY := .venv/.ready

@@ -19,6 +19,7 @@ MIN_QUESTION_WORDS = 5
 MIN_ANSWER_WORDS = 6
 MIN_CAPTION_WORDS = 5
 REPEATED_RUN = 3  # the same three words this often in a short text are a loop
+ECHO = 0.6  # share of a critique's words that are the draft's: it repeats, and suggests nothing
 SAME_TEXT = 0.8  # shared share of the words of two texts that say the same
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
@@ -103,6 +104,12 @@ def content_stems(text: str) -> frozenset[str]:
     """The stems of the words that carry meaning, those that speak of pictures left out."""
     words = (word.casefold() for word in _WORD.findall(text))
     return frozenset(stem_of(word) for word in words if word not in _FUNCTION_WORDS | _PICTURE_WORDS and len(word) > 1)
+
+
+def only_repeats(suggestion: str, draft: str) -> bool:
+    """Whether a critique says no more than the draft it is about, as a very small critic often does."""
+    said = set(content_stems(suggestion))
+    return bool(said) and len(said & set(content_stems(draft))) >= ECHO * len(said)
 
 
 def _cut(what: str, text: str) -> Finding | None:

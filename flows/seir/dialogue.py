@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from flows.recorder import model_id
 from flows.seir.asking import Asker, Place, SlotFailedError
-from flows.seir.checks import Finding, check_answer, check_question
+from flows.seir.checks import Finding, check_answer, check_question, only_repeats
 from flows.seir.loop import Remark, Round, Stage, refine
 from flows.seir.prompts import (
     MAX_TOKENS,
@@ -133,7 +133,8 @@ class Playwright:
             finding = check_question(topic, question, history)
             if finding:
                 return _found(finding)
-            return await self._criticise(at(number, "critique"), critique_question(topic, question, history))
+            prompt = critique_question(topic, question, history)
+            return await self._criticise(at(number, "critique"), prompt, question)
 
         async def rewrite(number: int, question: str, suggestion: str) -> str:
             prompt = rewrite_question(topic, question, suggestion, history)
@@ -160,7 +161,7 @@ class Playwright:
             if finding:
                 return _found(finding)
             prompt = critique_answer(question, reply.answer, reply.caption, history)
-            return await self._criticise(at(number, "critique"), prompt)
+            return await self._criticise(at(number, "critique"), prompt, f"{reply.answer} {reply.caption}")
 
         async def rewrite(number: int, reply: AnswerReply, suggestion: str) -> AnswerReply:
             prompt = rewrite_answer(question, reply.answer, reply.caption, suggestion, history)
@@ -207,13 +208,14 @@ class Playwright:
         assert last is not None, "a stage has at least one round"
         return last.draft, last.number
 
-    async def _criticise(self, place: Place, prompt: Sequence[Message]) -> Remark:
-        """What the text critic says of a draft in which the checks found nothing."""
+    async def _criticise(self, place: Place, prompt: Sequence[Message], draft: str) -> Remark:
+        """What the text critic says of a draft in which the checks found nothing; an echo of it says nothing."""
         critic = self.asker.cast.critic
         if critic is None:
             return Remark(None, "checks")
         said = await self.asker.criticise(critic, place, prompt, Critique, MAX_TOKENS["critique"])
-        return Remark(said.suggestion, model_id(critic.identity))
+        adds = said.suggestion if said.suggestion and not only_repeats(said.suggestion, draft) else None
+        return Remark(adds, model_id(critic.identity))
 
     async def _embed(self, turn: int, number: int, purpose: str, subject: Picture | str) -> str:
         place = Place(turn=turn, stage="image", round=number, purpose=purpose)

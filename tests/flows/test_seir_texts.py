@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from flows.seir import prompts
-from flows.seir.checks import check_answer, check_question, stem_of
+from flows.seir.checks import check_answer, check_question, only_repeats, stem_of
 from flows.seir.prompts import (
     MAX_TOKENS,
     PastTurn,
@@ -294,3 +294,18 @@ def test_forms_of_a_word_meet(one: str, other: str) -> None:
 def test_different_words_stay_apart() -> None:
     words = ("glass", "gas", "moon", "moss", "cat", "car", "bee", "bed", "lion", "line")
     assert len({stem_of(word) for word in words}) == len(words)
+
+
+@pytest.mark.parametrize(
+    ("suggestion", "repeats"),
+    [
+        ("A delicate glass of water, dripping slowly from a glass.", True),
+        ("Name the pond, and say how many ducks there are.", False),
+        ("Ask for a picture as well.", False),
+    ],
+)
+def test_a_critique_that_only_repeats_the_draft_is_told_from_one_that_suggests(
+    suggestion: str, *, repeats: bool
+) -> None:
+    draft = "The glassy skin is made of water. A delicate glass of water drips slowly from the glass."
+    assert only_repeats(suggestion, draft) is repeats
