@@ -30,10 +30,10 @@ class AddedTopics:
 
 def make_lake(path: Path, *, profile: str, seed: int, topics: Sequence[TopicEntry] | None = None) -> Lake:
     """Make a lake whose first version holds topics, the shipped ones by default. NotALake when the folder is taken."""
-    lake = Lake.create(path, seed=seed, files={FILE: default_settings(profile).encode()})
-    with lake.lock(purpose="init", timeout=LOCK_TIMEOUT):
+    files = {FILE: default_settings(profile).encode()}
+    with Lake.making(path, seed=seed, files=files) as lake:
         _commit_topics(lake, topics or read_catalogue(), source=SHIPPED if topics is None else "given")
-    return lake
+    return Lake.open(path)
 
 
 def add_topics(

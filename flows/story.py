@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from storage.query import query
 
 from storage.errors import NoSuchThing
 from storage.lake import Lake
+from storage.query import query
 
 Record = Mapping[str, Any]
 
@@ -25,10 +25,11 @@ _ORDER = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """Rows of the history about one sample, each table in the order of its story."""
+    """Rows of the history about one sample, each table in the order of its story; `models` are names by id."""
 
     sample: Record
     topic: Record
+    models: Mapping[str, str]
     turns: Sequence[Record]
     iterations: Sequence[Record]
     calls: Sequence[Record]
@@ -56,7 +57,8 @@ def read_story(lake: Lake, prefix: str) -> Story:
         for name, order in _ORDER.items()
     }
     topic = _rows(query(lake, f"SELECT * FROM topics WHERE topic_id = '{sample['topic_id']}'"))[0]
-    return Story(sample=sample, topic=topic, **tables)
+    models = dict(query(lake, "SELECT DISTINCT model_id, name FROM models").iter_rows())
+    return Story(sample=sample, topic=topic, models=models, **tables)
 
 
 def _rows(frame: pl.DataFrame) -> list[Record]:

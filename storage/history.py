@@ -13,10 +13,8 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from storage.durable import sync_file, sync_folder
-from storage.errors import LakeDamaged
 from storage.history_schema import (
     CHANGED,
     CHANGES,
@@ -31,6 +29,7 @@ from storage.history_schema import (
 from storage.lake import Lake
 from storage.lock import hold
 from storage.projection import is_in_chain, lance_version_of, read_link
+from storage.tables import read_table
 from storage.versions import PackageEntry, Version
 
 LOCK = ".history.lock"
@@ -87,12 +86,6 @@ def publish(lake: Lake, version: Version, *, timeout: float = 30.0) -> None:
         base = published(lake)
         if base is None or not is_current(lake, base, version):
             _publish(lake, version, base)
-
-
-def rebuild(lake: Lake, version: Version, *, timeout: float = 30.0) -> None:
-    """Make the file anew from the packages; errors as `publish`."""
-    with hold(lake.path / LOCK, purpose="publishing the history", timeout=timeout):
-        _publish(lake, version, None)
 
 
 def published(lake: Lake) -> Published | None:
@@ -186,7 +179,8 @@ def _groups(entries: list[PackageEntry]) -> Iterator[tuple[int, int]]:
 
 
 def _copy_rows(connection: Connection, lake: Lake, copied: Copied, entries: list[PackageEntry]) -> None:
-    parts = [(entry, table) for entry in entries if (table := _read_table(lake, copied, entry)) is not None]
+    read = [(entry, read_table(lake.folder(entry), copied.kind.table, copied.columns())) for entry in entries]
+    parts = [(entry, table) for entry, table in read if table is not None]
     if not parts:
         return
     connection.register("rows", with_place(copied, parts))
@@ -197,17 +191,6 @@ def _copy_rows(connection: Connection, lake: Lake, copied: Copied, entries: list
         source = f"(SELECT * FROM rows ANTI JOIN {copied.name} USING ({key}) QUALIFY {first})"
     connection.execute(f"INSERT INTO {copied.name} SELECT {copied.select} FROM {source}")
     connection.unregister("rows")
-
-
-def _read_table(lake: Lake, copied: Copied, entry: PackageEntry) -> pa.Table | None:
-    path = lake.folder(entry) / f"{copied.kind.table}.parquet"
-    if not path.exists():
-        return None
-    try:
-        with pq.ParquetFile(path) as file:
-            return file.read(columns=copied.columns())
-    except (OSError, pa.ArrowInvalid) as error:
-        raise LakeDamaged(f"{path} cannot be read ({error}); run 'interlake fsck'") from error
 
 
 def _append_versions(connection: Connection, lake: Lake, version: Version, base: int) -> None:

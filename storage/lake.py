@@ -19,17 +19,20 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import polars as pl
-import pyarrow.parquet as pq
+import pyarrow as pa
 
 from storage.canonical import Json
 from storage.durable import publish_folder, sync_folder, write_durably
-from storage.errors import LakeDamaged, NoSuchThing, NotALake
+from storage.errors import LakeBusy, NoSuchThing, NotALake
+from storage.founding import LOCK, found
 from storage.lock import hold
 from storage.packages import FORMAT, PackageDraft, read_picture, seal, unseal, write_package
 from storage.records import ImageRow, Row, from_arrow
+from storage.tables import read_table
 from storage.versions import PackageEntry, Version, head_number, read_version, write_version
 
 NAME_DIGITS = 12
+MARK = "lake.json"
 FOLDERS = ("packages", "versions", "runs", "staging", "aside")
 
 R = TypeVar("R", bound=Row)
@@ -44,28 +47,36 @@ class Lake:
 
     @classmethod
     def create(cls, path: Path, *, seed: int, files: Mapping[str, bytes]) -> "Lake":
-        """Make an empty lake with further files beside it; NotALake when the folder holds something already."""
-        if (path / "lake.json").exists():
-            raise NotALake(f"{path} is a lake already; choose another folder")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise NotALake(f"{path} is there and not an empty folder; choose another one")
-        for name in FOLDERS:
-            (path / name).mkdir(parents=True)
-        for name, data in files.items():
-            write_durably(path / name, data)
-        body: dict[str, Json] = {"format": FORMAT, "seed": seed}
-        write_durably(path / "lake.json", seal(body))
+        """Make an empty lake with further files beside it; errors as `making`."""
+        with cls.making(path, seed=seed, files=files):
+            pass
         return cls(path=path, seed=seed)
+
+    @classmethod
+    @contextmanager
+    def making(cls, path: Path, *, seed: int, files: Mapping[str, bytes]) -> Iterator["Lake"]:
+        """A new lake that nobody else sees yet; `path` is a lake, with all that the block gave it, once that ends well.
+
+        NotALake when the folder holds something already, LakeBusy when another process is making a lake there.
+        """
+        with found(path, mark=MARK) as part:
+            for name in FOLDERS:
+                (part / name).mkdir()
+            for name, data in files.items():
+                write_durably(part / name, data)
+            body: dict[str, Json] = {"format": FORMAT, "seed": seed}
+            write_durably(part / MARK, seal(body))
+            yield cls(path=part, seed=seed)
 
     @classmethod
     def open(cls, path: Path) -> "Lake":
         """Open a lake; NotALake when the folder is none, or of a format that this code does not know."""
-        if not (path / "lake.json").is_file():
+        if not (path / MARK).is_file():
             raise NotALake(f"{path} is not a lake; make one with 'interlake init --lake {path}'")
-        body = unseal(path / "lake.json")
-        if body.get("format") != FORMAT:
-            theirs = body.get("format")
+        theirs = unseal(path / MARK, "format")["format"]
+        if theirs != FORMAT:
             raise NotALake(f"{path} has lake format {theirs}, this interlake reads format {FORMAT}; update interlake")
+        body = unseal(path / MARK, "seed")
         return cls(path=path, seed=cast("int", body["seed"]))
 
     @property
@@ -92,12 +103,19 @@ class Lake:
     @contextmanager
     def lock(self, *, purpose: str, timeout: float) -> Iterator[None]:
         """Hold the lake for a commit; LakeBusy after `timeout` seconds of waiting."""
-        with hold(self.path / ".lock", purpose=purpose, timeout=timeout):
+        with hold(self.path / LOCK, purpose=purpose, timeout=timeout):
             yield
 
-    def commit(self, drafts: Sequence[PackageDraft], *, run_id: str | None = None) -> Version:
-        """Write packages and the version that names them. The caller holds the lock; the head may not have moved."""
+    def commit(
+        self, drafts: Sequence[PackageDraft], *, run_id: str | None = None, after: Version | None = None
+    ) -> Version:
+        """Write packages and the version that names them. The caller holds the lock.
+
+        With `after`, the version that the packages were made for, LakeBusy when it is no longer the newest.
+        """
         head = self.head()
+        if after and (head is None or head.sha256 != after.sha256):
+            raise LakeBusy(f"{self.path} was at version {after.number} a moment ago and has moved on; try again")
         number = head.number + 1 if head else 1
         self._clear_leftovers(number)
         entries = [self._write(draft, number) for draft in drafts]
@@ -130,31 +148,30 @@ class Lake:
 
     def package_rows(self, kind: type[R], entry: PackageEntry) -> Iterator[R]:
         """The rows of one table in one package; LakeDamaged when the file cannot be read."""
-        path = self.folder(entry) / f"{kind.table}.parquet"
-        if not path.exists():
-            return
-        try:
-            table = pq.read_table(path)
-        except OSError as error:
-            raise LakeDamaged(f"{path} cannot be read ({error}); run 'interlake fsck'") from error
-        yield from from_arrow(kind, table)
+        table = read_table(self.folder(entry), kind.table)
+        if table is not None:
+            yield from from_arrow(kind, table)
 
-    def scan(self, kind: type[Row], version: Version) -> pl.LazyFrame:
-        """One table up to a version as a lazy frame, with the column `version` that brought each row in."""
-        frames = [
-            pl.scan_parquet(path).with_columns(pl.lit(entry.version, dtype=pl.Int64).alias("version"))
-            for entry in version.packages
-            if (path := self.folder(entry) / f"{kind.table}.parquet").exists()
-        ]
-        if frames:
-            return pl.concat(frames)
-        empty = cast("pl.DataFrame", pl.from_arrow(kind.schema().empty_table()))
-        return empty.lazy().with_columns(pl.lit(0, dtype=pl.Int64).alias("version"))
+    def scan(self, kind: type[Row], version: Version, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+        """Some columns of one table (all by default) up to a version, and `version`, which brought each row in.
+
+        The files are read before this returns, so that damage shows here: LakeDamaged names the file.
+        """
+        names = list(columns if columns is not None else kind.columns())
+        tables = [kind.schema().empty_table().select(names)]
+        numbers = [pa.array([], pa.int64())]
+        for entry in version.packages:
+            table = read_table(self.folder(entry), kind.table, names)
+            if table is not None:
+                tables.append(table.select(names))
+                numbers.append(pa.repeat(pa.scalar(entry.version, pa.int64()), table.num_rows))
+        whole = pa.concat_tables(tables).append_column("version", pa.chunked_array(numbers))
+        return cast("pl.DataFrame", pl.from_arrow(whole)).lazy()
 
     def picture(self, image_sha256: str, version: Version) -> bytes:
         """The bytes of a picture; NoSuchThing when no package up to this version has it."""
         for entry in reversed(version.packages):
             for row in self.package_rows(ImageRow, entry):
                 if row.image_sha256 == image_sha256:
-                    return read_picture(self.folder(entry), row.start, row.length)
+                    return read_picture(self.folder(entry), row)
         raise NoSuchThing(f"no picture {image_sha256[:12]} in version {version.number}")

@@ -14,13 +14,18 @@ from typing import IO
 from storage.errors import LakeBusy
 
 POLL_SECONDS = 0.05
+PROBE_SECONDS = 0.2
+"""How long a lock may seem taken although somebody merely looked whether it is."""
 
 
 @contextmanager
 def hold(path: Path, *, purpose: str, timeout: float) -> Iterator[None]:
-    """Hold an exclusive lock; LakeBusy names the holder when it is not free within `timeout` seconds."""
+    """Hold an exclusive lock; LakeBusy names the holder when it is not free within `timeout` seconds.
+
+    With a timeout of 0 it still tries for PROBE_SECONDS, so that nobody who looks stands in the way.
+    """
     with path.open("a+") as file:
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + max(timeout, PROBE_SECONDS)
         while not _try_lock(file):
             if time.monotonic() >= deadline:
                 raise LakeBusy(f"{path.parent} is held by {_holder(path)}; wait, or give a longer --lock-timeout")
@@ -33,16 +38,17 @@ def hold(path: Path, *, purpose: str, timeout: float) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a living process (a stopped one too) holds the lock on this file."""
-    if not path.exists():
-        return False
-    with path.open("a+") as file:
-        return not _try_lock(file)
-
-
-def _try_lock(file: IO[str]) -> bool:
+    """Whether a living process (a stopped one too) holds the lock on this file. Writes nothing; probes are shared."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with path.open() as file:
+            return not _try_lock(file, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+
+
+def _try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -59,5 +65,5 @@ def _holder(path: Path) -> str:
     try:
         holder = json.loads(path.read_text())
         return f"process {holder['pid']} on {holder['host']} ({holder['purpose']}) since {holder['since']}"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "another process"

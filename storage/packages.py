@@ -121,22 +121,27 @@ def seal(body: Mapping[str, Json]) -> bytes:
     return json.dumps({"body": body, "sha256": content_sha256(body)}, indent=1, sort_keys=True).encode() + b"\n"
 
 
-def unseal(path: Path) -> dict[str, Json]:
-    """The body of a sealed file; LakeDamaged when it is missing, torn or altered."""
+def unseal(path: Path, *keys: str) -> dict[str, Json]:
+    """The body of a sealed file; LakeDamaged when it is missing, torn, altered, or lacks one of the `keys`."""
     try:
         sealed = json.loads(path.read_bytes())
         if sealed["sha256"] == content_sha256(sealed["body"]):
-            body: dict[str, Json] = sealed["body"]
-            return body
+            return _checked_body(path, sealed["body"], keys)
     except FileNotFoundError as error:
-        raise LakeDamaged(f"{path} is missing; run 'interlake fsck'") from error
+        raise LakeDamaged(f"{path} is missing; put it back from a copy of the lake") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LakeDamaged(f"{path} cannot be read ({error}); run 'interlake fsck'") from error
-    raise LakeDamaged(f"{path} is not what its own sha256 says; run 'interlake fsck'")
+        raise LakeDamaged(f"{path} cannot be read ({error}); put it back from a copy of the lake") from error
+    raise LakeDamaged(f"{path} is not what its own sha256 says; put it back from a copy of the lake")
+
+
+def _checked_body(path: Path, body: Json, keys: Sequence[str]) -> dict[str, Json]:
+    if not isinstance(body, dict) or not body.keys() >= set(keys):
+        raise LakeDamaged(f"{path} holds something else than its name says; put it back from a copy of the lake")
+    return body
 
 
 def read_manifest(folder: Path) -> Manifest:
-    body = unseal(folder / MANIFEST)
+    body = unseal(folder / MANIFEST, "kind", "content_sha256", "tables", "files")
     return Manifest(
         kind=str(body["kind"]),
         content_sha256=str(body["content_sha256"]),
@@ -145,15 +150,15 @@ def read_manifest(folder: Path) -> Manifest:
     )
 
 
-def verify_package(folder: Path) -> None:
-    """Compare every file of a package with its manifest; LakeDamaged names the first that differs."""
-    for name, sha256 in read_manifest(folder).files.items():
-        path = folder / name
-        if not path.is_file() or file_sha256(path) != sha256:
-            raise LakeDamaged(f"{path} is missing or not what the manifest says; run 'interlake fsck'")
-
-
-def read_picture(folder: Path, start: int, length: int) -> bytes:
-    with (folder / IMAGE_PACK).open("rb") as pack:
-        pack.seek(start)
-        return pack.read(length)
+def read_picture(folder: Path, image: ImageRow) -> bytes:
+    """A picture's bytes; LakeDamaged when the pack of its package is gone, too short, or has other bytes there."""
+    path = folder / IMAGE_PACK
+    try:
+        with path.open("rb") as pack:
+            pack.seek(image.start)
+            data = pack.read(image.length)
+    except OSError as error:
+        raise LakeDamaged(f"{path} cannot be read ({error.strerror}); put it back from a copy of the lake") from error
+    if sha256_hex(data) != image.image_sha256:
+        raise LakeDamaged(f"{path} is damaged at picture {image.image_sha256}; put it back from a copy of the lake")
+    return data

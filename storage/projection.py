@@ -31,7 +31,7 @@ class Link:
 
 def read_link(lake: Lake, number: int) -> Link:
     """A version's own facts, at a cost that does not grow with the lake; LakeDamaged when its file is not whole."""
-    body = unseal(version_path(lake.versions, number))
+    body = unseal(version_path(lake.versions, number), "parent", "sha256", "created_at", "run_id")
     return Link(
         number=number,
         parent=cast("str | None", body["parent"]),

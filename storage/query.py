@@ -1,21 +1,29 @@
 """Read-only SQL over the history of a lake, as of now or as of an earlier version. Writes nothing but the history."""
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import closing
+from datetime import date
 from itertools import takewhile
 
 import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
+from duckdb.sqltypes import DuckDBPyType
 
 from storage.errors import LakeBusy, LakeError, NoSuchThing
 from storage.history import Connection, Published, is_current, open_published, publish, published
 from storage.history_schema import create_schema, state_queries
 from storage.lake import Lake
 from storage.records import CallRow
+from storage.tables import readable_path
 from storage.versions import Version
 
+_NESTED = ("list", "array", "struct", "map")
+_FOREIGN = ("interval", "union", "bit", "variant", "bignum", "time with time zone", "geometry")
+_PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000}
+_FIRST_DAY, _LAST_DAY = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 _BODIES = pa.schema([("call_id", pa.string()), ("request", pa.string()), ("response", pa.string())])
 
@@ -101,8 +109,8 @@ def _choose_version(connection: Connection, at: int | None) -> int:
 def _call_bodies(lake: Lake, number: int) -> ds.Dataset | pa.Table:
     """The bodies of all calls, read from the packages as far as a query needs them."""
     packages = lake.version(number).packages if number else ()
-    paths = [lake.folder(entry) / f"{CallRow.table}.parquet" for entry in packages]
-    there = [str(path) for path in paths if path.exists()]
+    paths = [readable_path(lake.folder(entry), CallRow.table) for entry in packages]
+    there = [str(path) for path in paths if path is not None]
     return ds.dataset(there, schema=_BODIES, format="parquet") if there else _BODIES.empty_table()
 
 
@@ -115,10 +123,57 @@ def _confine(connection: Connection) -> None:
 
 def _run(connection: Connection, sql: str) -> pl.DataFrame:
     try:
-        frame: pl.DataFrame = connection.sql(sql).pl()
+        frame = _fetch(connection.sql(sql))
     except duckdb.Error as error:
         raise QueryError(_shorten(error)) from error
+    except pl.exceptions.PolarsError as error:
+        raise QueryError(f"the result cannot be shown ({error}); cast its columns to VARCHAR") from error
     return frame.with_columns(_integers(frame))
+
+
+def _fetch(found: duckdb.DuckDBPyRelation) -> pl.DataFrame:
+    """A result; what only DuckDB knows (intervals, unions, times after the year 9999, …) as DuckDB's own text."""
+    are_text = [_needs_text(kind) for kind in found.types]
+    frame: pl.DataFrame = _with_text(found, are_text).pl()
+    are_beyond = [_is_beyond_calendar(column) for column in frame]
+    if any(are_beyond):
+        frame = _with_text(found, [old or new for old, new in zip(are_text, are_beyond, strict=True)]).pl()
+    return frame
+
+
+def _with_text(found: duckdb.DuckDBPyRelation, are_text: Sequence[bool]) -> duckdb.DuckDBPyRelation:
+    """The same result, some columns cast to text."""
+    if not any(are_text):
+        return found
+    places = [f"c{place}" for place in range(len(are_text))]
+    shown = [
+        f"{f'CAST({place} AS VARCHAR)' if is_text else place} AS {_quoted(name)}"
+        for place, name, is_text in zip(places, found.columns, are_text, strict=True)
+    ]
+    with_text = found.query("found", f"SELECT {', '.join(shown)} FROM found AS found({', '.join(places)})")
+    assert with_text is not None, "a SELECT has a result"
+    return with_text
+
+
+def _needs_text(kind: DuckDBPyType) -> bool:
+    if kind.id in _NESTED:
+        return any(_needs_text(child) for _, child in kind.children if isinstance(child, DuckDBPyType))
+    return kind.id in _FOREIGN
+
+
+def _is_beyond_calendar(column: pl.Series) -> bool:
+    """Whether a column has days or times that Python has no word for, `infinity` among them."""
+    if isinstance(column.dtype, pl.Datetime) and column.dtype.time_unit in _PER_DAY:
+        per_day = _PER_DAY[column.dtype.time_unit]
+    elif column.dtype == pl.Date:
+        per_day = 1
+    else:
+        return False
+    return not column.to_physical().is_between(_FIRST_DAY * per_day, (_LAST_DAY + 1) * per_day, closed="left").all()
+
+
+def _quoted(name: str) -> str:
+    return '"{}"'.format(name.replace('"', '""'))
 
 
 def _integers(frame: pl.DataFrame) -> list[pl.Series]:

@@ -30,7 +30,7 @@ def slot_states(lake: Lake, version: Version) -> pl.DataFrame:
         .rename({"version": "claimed_at"})
     )
     decisions = (
-        lake.scan(DecisionRow, version)
+        lake.scan(DecisionRow, version, ["sample_id", "turn", "outcome", "stage", "reason"])
         .filter(pl.col("turn").is_null())
         .sort("version", maintain_order=True)
         .unique("sample_id", keep="last", maintain_order=True)

@@ -13,7 +13,6 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from storage.canonical import sha256_hex
 from storage.errors import LakeDamaged
 from storage.lake import Lake
 from storage.packages import read_picture
@@ -69,8 +68,7 @@ class Place:
     """Where a picture's bytes lie."""
 
     entry: PackageEntry
-    start: int
-    length: int
+    image: ImageRow
 
 
 def version_until(version: Version, number: int) -> Version:
@@ -138,12 +136,12 @@ def _rows_of(lake: Lake, kind: type[R], version: Version, sample_ids: Collection
 
 
 def _column(lake: Lake, kind: type[Row], version: Version, name: str) -> set[str]:
-    return set(lake.scan(kind, version).select(name).collect()[name].to_list())
+    return set(lake.scan(kind, version, [name]).collect()[name].to_list())
 
 
 def _refuse_missing(what: str, ids: Collection[str]) -> None:
     if ids:
-        raise LakeDamaged(f"no package has {what} {min(ids)}; run 'interlake fsck'")
+        raise LakeDamaged(f"no package has {what} {min(ids)}; put the lake back from a copy")
 
 
 def find_pictures(lake: Lake, version: Version, sha256s: Collection[str]) -> dict[str, Place]:
@@ -155,7 +153,7 @@ def find_pictures(lake: Lake, version: Version, sha256s: Collection[str]) -> dic
             break
         for row in lake.package_rows(ImageRow, entry):
             if row.image_sha256 in missing:
-                found[row.image_sha256] = Place(entry=entry, start=row.start, length=row.length)
+                found[row.image_sha256] = Place(entry=entry, image=row)
         missing -= found.keys()
     _refuse_missing("picture", missing)
     return found
@@ -211,10 +209,7 @@ def arrow_table(
 
 def _read_image(lake: Lake, row: TurnRow, places: Mapping[str, Place]) -> bytes:
     place = places[row.image_sha256]
-    data = read_picture(lake.folder(place.entry), place.start, place.length)
-    if sha256_hex(data) != row.image_sha256:
-        raise LakeDamaged(f"picture {row.image_sha256} in {lake.folder(place.entry)} is damaged; run 'interlake fsck'")
-    return data
+    return read_picture(lake.folder(place.entry), place.image)
 
 
 def _vector_array(vectors: Sequence[Floats]) -> "pa.Array[Any]":

@@ -236,7 +236,7 @@ def _open_ours(lake: Lake) -> LanceTable | None:
 def _is_ours(lake: Lake) -> bool:
     """Whether the version that the table was last brought to is one of this lake's."""
     try:
-        body = unseal(lance_folder(lake) / CHAIN_FILE)
+        body = unseal(lance_folder(lake) / CHAIN_FILE, "number", "sha256")
     except LakeDamaged:
         return False
     return is_in_chain(lake, cast("int", body["number"]), str(body["sha256"]))
@@ -284,7 +284,7 @@ def _write_tags(lake: Lake, table: LanceTable, tags: Mapping[int, int]) -> None:
 def open_at(lake: Lake, version: Version) -> LanceTable:
     """The table as a version shows it, read-only; NoSuchThing when it has not been brought up to that version."""
     if lance_version_of(lake, version.number) is None or not _is_ours(lake):
-        raise NoSuchThing(f"the table of turns does not show version {version.number} yet; run 'interlake rebuild'")
+        raise NoSuchThing(f"the table of turns does not show version {version.number} yet; the next build brings it up")
     table = _open(lake)
     table.checkout(tag_of(version.number))
     return table

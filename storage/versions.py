@@ -55,7 +55,7 @@ def version_path(folder: Path, number: int) -> Path:
 
 def head_number(folder: Path) -> int:
     """The number of the newest version, 0 when there is none."""
-    return max((int(path.stem) for path in folder.glob("[0-9]*.json")), default=0)
+    return max((int(path.stem) for path in folder.glob("[0-9]*.json") if path.stem.isdecimal()), default=0)
 
 
 def write_version(folder: Path, parent: Version | None, added: Sequence[PackageEntry], run_id: str | None) -> Version:
@@ -104,14 +104,16 @@ def _write_chunk(folder: Path, entries: Sequence[PackageEntry]) -> str:
 def read_version(folder: Path, number: int) -> Version:
     """Read a version and check its own hash; NoSuchThing for a number that was never committed."""
     path = version_path(folder, number)
-    if not 0 < number <= head_number(folder):
-        raise NoSuchThing(f"there is no version {number}; the newest is {head_number(folder)}")
-    body = unseal(path)
+    if not path.exists():
+        newest = head_number(folder)
+        if not 0 < number <= newest:
+            raise NoSuchThing(f"there is no version {number}; the newest is {newest}")
+    body = unseal(path, "parent", "sha256", "chunks", "tail", "created_at", "run_id")
     entries = [entry for chunk in cast("list[str]", body["chunks"]) for entry in _read_chunk(folder, chunk)]
     entries += [_entry(value) for value in cast("list[Mapping[str, Json]]", body["tail"])]
     parent = cast("str | None", body["parent"])
     if chain_sha256(number, parent, entries) != body["sha256"]:
-        raise LakeDamaged(f"{path} names packages that do not add up to its sha256; run 'interlake fsck'")
+        raise LakeDamaged(f"{path} names packages that do not add up to its sha256; put the lake back from a copy")
     return Version(
         number=number,
         parent=parent,
@@ -123,7 +125,7 @@ def read_version(folder: Path, number: int) -> Version:
 
 
 def _read_chunk(folder: Path, sha256: str) -> list[PackageEntry]:
-    body = unseal(folder / "chunks" / f"{sha256}.json")
+    body = unseal(folder / "chunks" / f"{sha256}.json", "packages")
     return [_entry(value) for value in cast("list[Mapping[str, Json]]", body["packages"])]
 
 

@@ -17,7 +17,7 @@ from flows.cli.options import LOCK_HELP, LOCK_SECONDS, json_option, lake_option,
 F = TypeVar("F", bound=Callable[..., object])
 
 QUIET = {
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",

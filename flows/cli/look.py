@@ -91,7 +91,7 @@ def _print_story(story: "Story", pictures: Path | None) -> None:
     for number in range(1, 1 + max((row["turn"] for row in story.iterations), default=0)):
         if number in finished:
             _print_turn(out, finished[number])
-        _print_rounds(out, [row for row in story.iterations if row["turn"] == number], pictures)
+        _print_rounds(out, story, number, pictures)
     _print_decisions(out, story)
     tokens = sum(row["completion_tokens"] or 0 for row in story.calls)
     seconds = sum(row["seconds"] for row in story.calls)
@@ -111,8 +111,10 @@ def _print_turn(out: Any, turn: "Record") -> None:
     )
 
 
-def _print_rounds(out: Any, rounds: "list[Record]", pictures: Path | None) -> None:
-    for row in rounds:
+def _print_rounds(out: Any, story: "Story", turn: int, pictures: Path | None) -> None:
+    for row in story.iterations:
+        if row["turn"] != turn:
+            continue
         draft = " / ".join(str(row[name]) for name in ("question", "answer", "caption") if row[name])
         used = ", used" if row["chosen"] else ""
         _say(out, f"{row['stage']} round {row['round']}, {row['seconds']:.1f} s{used}", style="dim", indent=4)
@@ -121,7 +123,12 @@ def _print_rounds(out: Any, rounds: "list[Record]", pictures: Path | None) -> No
             where = pictures / _picture_name(row) if pictures else row["image_sha256"][:12]
             _say(out, f"picture {where}", indent=6)
         if row["critique"]:
-            _say(out, f"critique by {row['critic']}: {row['critique']}", style="yellow", indent=6)
+            _say(
+                out,
+                f"critique by {story.models.get(row['critic'], row['critic'])}: {row['critique']}",
+                style="yellow",
+                indent=6,
+            )
         elif row["stopped"]:
             _say(out, row["stopped"].replace("_", " "), style="green", indent=6)
 
@@ -145,4 +152,4 @@ def _say(out: Any, text: str, *, style: str = "", indent: int = 0) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    out.print(Padding(Text(plain(text), style=style), (0, 0, 0, indent)))
+    out.print(Padding(Text(plain(text), style=style), (0, 0, 0, indent), expand=False))

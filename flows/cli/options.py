@@ -1,11 +1,19 @@
 """Options that several commands share, and how values are printed."""
 
 import json
-from collections.abc import Callable, Sequence
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from storage.canonical import Json
+
+if TYPE_CHECKING:
+    import polars as pl
 
 LOCK_HELP = "Seconds to wait for another process to leave the lake."
 LOCK_SECONDS = click.FloatRange(min=0, max=86_400)
@@ -32,7 +40,54 @@ def json_option(command: F) -> F:
 
 
 def print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=1, default=str, ensure_ascii=False))
+    """JSON, and valid at that; what could steer a terminal is escaped when one is there."""
+    is_terminal = sys.stdout.isatty()
+    text = json.dumps(jsonable(value), indent=1, ensure_ascii=is_terminal, allow_nan=False)
+    click.echo(plain(text) if is_terminal else text)
+
+
+def jsonable(value: object) -> Json:
+    """A value as JSON has it: NaN and the infinities are null, bytes hex, decimals numbers, times and all else text."""
+    plainly: Json = str(value)
+    match value:
+        case None | bool() | int() | str():
+            plainly = value
+        case float() | Decimal():
+            plainly = _jsonable_number(value)
+        case bytes():
+            plainly = value.hex()
+        case Mapping():
+            plainly = {str(key): jsonable(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            plainly = [jsonable(item) for item in value]
+    return plainly
+
+
+def _jsonable_number(value: float | Decimal) -> int | float | None:
+    if not math.isfinite(value):
+        return None
+    return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else float(value)
+
+
+def print_csv(frame: "pl.DataFrame") -> None:
+    """CSV; lists and structs as JSON, blobs as hex, and when a terminal is there what could steer it escaped."""
+    text = frame.with_columns(_cells(column) for column in frame if _is_deep(column.dtype)).write_csv()
+    click.echo(plain(text) if sys.stdout.isatty() else text, nl=False)
+
+
+def _is_deep(kind: "pl.DataType") -> bool:
+    """Whether CSV has no cell for values of a kind."""
+    import polars as pl
+
+    return kind.is_nested() or kind in (pl.Binary, pl.Map)
+
+
+def _cells(column: "pl.Series") -> "pl.Series":
+    import polars as pl
+
+    values = [jsonable(value) if value is not None else None for value in column.to_list()]
+    cells = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    return pl.Series(column.name, cells, dtype=pl.String)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

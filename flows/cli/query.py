@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from flows.cli.options import lake_option, print_json, print_table
+from flows.cli.options import lake_option, print_csv, print_json, print_table
 
 
 @click.command()
@@ -20,15 +20,14 @@ def sql(*, lake_path: Path, query: str, at: int | None, form: str, as_json: bool
     Tables: versions runs recipes models topics samples turns iterations calls decisions duplicates verdicts images
     Also: call_bodies (request and response of each call), and samples_at(V), … for a version V.
     """
-    from storage.query import query as ask
-
     from storage.lake import Lake
+    from storage.query import query as ask
 
     frame = ask(Lake.open(lake_path), query, at=at)
     if as_json or form == "json":
         print_json(frame.to_dicts())
     elif form == "csv":
-        click.echo(frame.write_csv(), nl=False)
+        print_csv(frame)
     else:
         print_table(frame.columns, frame.rows())
         click.echo(f"{frame.height} rows")

@@ -1,7 +1,10 @@
 """The command line: what it prints, its exit codes, and that bad input leaves the lake as it was."""
 
+import csv
 import json
 import os
+import pty
+import signal
 import stat
 import subprocess
 import sys
@@ -234,3 +237,96 @@ def test_sql_at_a_version_that_is_not_there(interlake: Interlake, lake: Path) ->
 def test_show_of_an_unknown_sample_says_so(interlake: Interlake, lake: Path, sample: str) -> None:
     code, _, err = interlake("show", "--lake", lake, sample)
     assert (code, "sample" in err) == (2, True)
+
+
+def test_a_lake_with_a_lost_table_is_one_line_that_names_it(interlake: Interlake, lake: Path) -> None:
+    (file,) = (lake / "packages").glob("000001-*/topics.parquet")
+    torn = file.read_bytes()[:-4]
+    for damage in (file.unlink, lambda: file.write_bytes(torn)):
+        damage()
+        code, out, err = interlake("status", "--lake", lake)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert str(file) in err
+
+
+def test_an_init_that_was_killed_is_simply_done_again(interlake: Interlake, tmp_path: Path) -> None:
+    folder = tmp_path / "lake"
+    killed = (
+        "import os, signal, sys; from pathlib import Path; import flows.lakes as lakes; "
+        "lakes.read_catalogue = lambda: os.kill(os.getpid(), signal.SIGKILL); "
+        "lakes.make_lake(Path(sys.argv[1]), profile='fake', seed=1)"
+    )
+    assert subprocess.run([sys.executable, "-c", killed, str(folder)], check=False).returncode == -signal.SIGKILL
+    code, _, err = interlake("status", "--lake", folder)
+    assert (code, "interlake init" in err) == (2, True)
+    assert interlake("init", "--lake", folder, "--seed", "3")[0] == 0
+    code, out, _ = interlake("status", "--lake", folder, "--json")
+    assert (code, json.loads(out)["topics"]) == (0, 320)
+
+
+def test_values_that_csv_has_no_cell_for_are_json_or_hex(interlake: Interlake, lake: Path) -> None:
+    query = r"""SELECT [1, 2] AS l, {'a': 'x'} AS s, '\xAA\x01'::BLOB AS b, INTERVAL 1 MONTH AS i, MAP {'k': 1} AS m,
+        [1.5, 'nan'::DOUBLE] AS f, NULL::INTEGER[] AS n, 2.50 AS d, array_value(1, 2) AS a"""
+    code, out, _ = interlake("sql", "--lake", lake, "--format", "csv", query)
+    assert code == 0
+    header, row = csv.reader(out.splitlines())
+    assert dict(zip(header, row, strict=True)) == {
+        "l": "[1, 2]",
+        "s": '{"a": "x"}',
+        "b": "aa01",
+        "i": "1 month",
+        "m": '{"k": 1}',
+        "f": "[1.5, null]",
+        "n": "",
+        "d": "2.50",
+        "a": "[1, 2]",
+    }
+
+
+def test_json_is_valid_whatever_the_values(interlake: Interlake, lake: Path) -> None:
+    query = r"""SELECT 'nan'::DOUBLE AS nan, ['inf'::DOUBLE, 1] AS l, '\xAA'::BLOB AS b, 2.5 AS d, INTERVAL 1 DAY AS i,
+        99999999999999999999999999999999999999::HUGEINT AS h, MAP {DATE '2026-01-02': 1} AS m, 'é' AS t"""
+    code, out, _ = interlake("sql", "--lake", lake, "--json", query)
+    assert code == 0
+
+    def refuse(word: str) -> None:
+        pytest.fail(f"{word} is no JSON")
+
+    assert json.loads(out, parse_constant=refuse) == [
+        {
+            "nan": None,
+            "l": [None, 1.0],
+            "b": "aa",
+            "d": 2.5,
+            "i": "1 day",
+            "h": 99999999999999999999999999999999999999,
+            "m": {"2026-01-02": 1},
+            "t": "é",
+        }
+    ]
+    assert "é" in out
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("form", ["csv", "json", "table"])
+def test_nothing_that_is_printed_steers_a_terminal(lake: Path, form: str) -> None:
+    query = r"SELECT 'a' || chr(27) || '[2J' || chr(155) || chr(8238) || 'é' AS t"
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-c", "from flows.cli.main import main; main()", "sql", "--lake", str(lake)]
+    with subprocess.Popen(
+        [*words, "--format", form, query], stdout=theirs, env={**os.environ, "TERM": "dumb"}
+    ) as child:
+        os.close(theirs)
+        out = b"".join(iter(lambda: read_terminal(ours), b"")).decode()
+    os.close(ours)
+    assert child.returncode == 0
+    assert "a\\u001b[2J\\u009b\\u202e" in out
+    assert not set(out) & {"\x1b", "\x9b", "\u202e"}
+
+
+def read_terminal(terminal: int) -> bytes:
+    """What comes next from a pseudo-terminal; nothing once its other end is closed."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import Artifact, TaskRun
@@ -13,6 +14,8 @@ from prefect.client.schemas.objects import Artifact, TaskRun
 from flows.build import build_lake
 from flows.errors import UserError
 from flows.lakes import make_lake
+from flows.tasks import is_transient
+from models.errors import TerminalError, TransientError
 from storage.lake import Lake
 from storage.query import query
 from tests.flows.casts import fake_lake
@@ -90,3 +93,20 @@ def test_the_embedded_profile_builds_for_real_and_repeats_itself(tmp_path: Path)
         assert counts["planned"] == counts["kept"] + counts["duplicate"] + counts["failed"] == 2
         chains.add(lake.version().sha256)
     assert len(chains) == 1, "the same seed and settings make the same lake, picture for picture"
+
+
+@pytest.mark.parametrize(("error", "again"), [(TransientError("busy"), True), (TerminalError("no such model"), False)])
+def test_a_batch_is_made_again_only_after_transient_errors(error: Exception, *, again: bool) -> None:
+    @task(retries=1, retry_condition_fn=is_transient)
+    def fail() -> None:
+        tries.append(1)
+        raise error
+
+    @flow
+    def run() -> None:
+        fail()
+
+    tries: list[int] = []
+    with pytest.raises(type(error)):
+        run()
+    assert len(tries) == (2 if again else 1)

@@ -9,7 +9,7 @@ import pytest
 
 from storage.durable import write_durably
 from storage.errors import LakeBusy, LakeDamaged
-from storage.history import history_path, publish, rebuild
+from storage.history import history_path, publish
 from storage.history_schema import state_queries
 from storage.lake import Lake
 from storage.lock import hold
@@ -118,7 +118,8 @@ def test_step_by_step_shows_what_a_rebuild_shows(grown: Lake) -> None:
     commit(grown, package(decision_row("s3", "kept", decision_id="retried"), end_row("run2")))
     publish(grown, grown.version())
     stepwise = everything(grown)
-    rebuild(grown, grown.version())
+    history_path(grown).unlink()
+    publish(grown, grown.version())
     assert everything(grown) == stepwise
     assert len(stepwise["versions"]) == 7
 
@@ -277,6 +278,17 @@ def test_a_damaged_package_leaves_the_file_as_it_was(grown: Lake) -> None:
     with pytest.raises(LakeDamaged, match=r"samples\.parquet cannot be read"):
         publish(grown, grown.version())
     assert read(grown, "SELECT max(version) FROM versions") == [(3,)]
+
+
+def test_a_table_file_that_is_gone_leaves_the_file_as_it_was(grown: Lake) -> None:
+    publish(grown, grown.version())
+    before = history_path(grown).read_bytes()
+    version = commit(grown, package(topic_row("t9"), kind="topics"))
+    (file,) = grown.packages.glob(f"{version.number:06d}-*/topics.parquet")
+    file.unlink()
+    with pytest.raises(LakeDamaged, match=r"topics\.parquet is missing"):
+        publish(grown, version)
+    assert history_path(grown).read_bytes() == before
 
 
 def test_who_publishes_waits_for_who_publishes_already(grown: Lake) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.canonical import sha256_hex
 from storage.errors import LakeBusy, LakeDamaged, NoSuchThing, NotALake
 from storage.lake import Lake
 from storage.packages import PackageDraft, seal
@@ -125,3 +126,77 @@ def test_who_waits_for_the_lock_is_told_who_holds_it(tmp_path: Path) -> None:
         pass
     with lake.lock(purpose="another", timeout=0):
         pass
+
+
+def damage_table(lake: Lake, data: bytes | None) -> None:
+    (file,) = lake.packages.glob("000001-*/topics.parquet")
+    if data is None:
+        file.unlink()
+    else:
+        file.write_bytes(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1 torn", None], ids=["emptied", "torn", "missing"])
+def test_a_table_that_is_gone_or_torn_is_never_read_as_an_empty_one(tmp_path: Path, data: bytes | None) -> None:
+    lake = new_lake(tmp_path / "lake")
+    lake.commit([topics("owl")])
+    lake.commit([topics("oak")])
+    damage_table(lake, data)
+    with pytest.raises(LakeDamaged, match=r"topics\.parquet"):
+        names(lake, 2)
+    with pytest.raises(LakeDamaged, match=r"topics\.parquet"):
+        lake.scan(TopicRow, lake.version())
+    assert lake.scan(RunEndRow, lake.version()).collect().height == 0, "a table that no package ever had is empty"
+
+
+def test_a_scan_has_the_version_of_every_row(tmp_path: Path) -> None:
+    lake = new_lake(tmp_path / "lake")
+    lake.commit([topics("owl")])
+    lake.commit([PackageDraft("run", [END])])
+    version = lake.commit([topics("oak", "elm")])
+    assert lake.scan(TopicRow, version, ["name"]).collect().rows() == [("owl", 1), ("elm", 3), ("oak", 3)]
+    assert lake.scan(TopicRow, version).collect().columns == [*TopicRow.columns(), "version"]
+
+
+def test_a_picture_whose_pack_is_gone_or_short_is_damage(tmp_path: Path) -> None:
+    lake = new_lake(tmp_path / "lake")
+    picture = b"a picture"
+    version = lake.commit([PackageDraft("build", [], {sha256_hex(picture): picture})])
+    assert lake.picture(sha256_hex(picture), version) == picture
+    (pack,) = lake.packages.glob("*/images.pack")
+    pack.write_bytes(picture[:-1])
+    with pytest.raises(LakeDamaged, match=r"images\.pack is damaged"):
+        lake.picture(sha256_hex(picture), version)
+    pack.unlink()
+    with pytest.raises(LakeDamaged, match=r"images\.pack cannot be read"):
+        lake.picture(sha256_hex(picture), version)
+
+
+def test_a_commit_after_a_version_that_is_no_longer_the_newest_is_refused(tmp_path: Path) -> None:
+    lake = new_lake(tmp_path / "lake")
+    first = lake.commit([topics("owl")])
+    second = lake.commit([topics("oak")], after=first)
+    with pytest.raises(LakeBusy, match="was at version 1 a moment ago"):
+        lake.commit([topics("elm")], after=first)
+    assert lake.head() == second
+    lake.commit([topics("elm")], after=second)
+    assert names(lake, 3) == ["owl", "oak", "elm"]
+
+
+def test_a_stray_file_among_the_versions_is_no_version(tmp_path: Path) -> None:
+    lake = new_lake(tmp_path / "lake")
+    lake.commit([topics("owl")])
+    shutil.copy(lake.versions / "000001.json", lake.versions / "000001 copy.json")
+    assert lake.version().number == 1
+
+
+def test_a_version_file_that_is_gone_is_damage_while_later_ones_are_there(tmp_path: Path) -> None:
+    lake = new_lake(tmp_path / "lake")
+    lake.commit([topics("owl")])
+    lake.commit([topics("oak")])
+    (lake.versions / "000001.json").unlink()
+    with pytest.raises(LakeDamaged, match=r"000001\.json is missing"):
+        lake.version(1)
+    shutil.copy(lake.path / "lake.json", lake.versions / "000001.json")
+    with pytest.raises(LakeDamaged, match=r"000001\.json holds something else"):
+        lake.version(1)

@@ -1,17 +1,21 @@
 """Packages: what is written is what is read, and damage is named."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from storage.canonical import sha256_hex
+from storage.canonical import content_sha256, sha256_hex
 from storage.errors import LakeDamaged
-from storage.packages import PackageDraft, read_manifest, read_picture, table_sha256, verify_package, write_package
-from storage.records import ImageRow, TopicRow, VectorRow
+from storage.packages import PackageDraft, read_manifest, read_picture, table_sha256, unseal, write_package
+from storage.records import ImageRow, TopicRow, VectorRow, from_arrow
+from storage.tables import read_table, readable_path
 
 OWL = TopicRow(topic_id="01", name="owls", category="birds", domain="nature", source="catalogue")
 OAK = TopicRow(topic_id="02", name="oaks", category="trees", domain="nature", source="catalogue")
+FIRST = ImageRow(image_sha256=sha256_hex(b"second"), length=6, start=0)  # whose hash is the smaller one
 PICTURES = {sha256_hex(data): data for data in (b"first picture", b"second")}
 
 
@@ -34,11 +38,8 @@ def test_blobs_and_provenance_do_not_enter_the_content_hash() -> None:
 
 def test_pictures_come_back_from_the_pack(tmp_path: Path) -> None:
     write_package(tmp_path / "p", PackageDraft("build", [], PICTURES))
-    start = 0
-    for sha256, data in sorted(PICTURES.items()):
-        assert read_picture(tmp_path / "p", start, len(data)) == data
-        assert sha256_hex(read_picture(tmp_path / "p", start, len(data))) == sha256
-        start += len(data)
+    images = from_arrow(ImageRow, pq.read_table(tmp_path / "p" / "images.parquet"))
+    assert {image.image_sha256: read_picture(tmp_path / "p", image) for image in images} == PICTURES
     assert read_manifest(tmp_path / "p").tables == {ImageRow.table: 2}
 
 
@@ -52,18 +53,55 @@ def test_two_rows_of_one_key_are_refused(tmp_path: Path) -> None:
         write_package(tmp_path / "p", PackageDraft("topics", [OWL, OWL]))
 
 
-@pytest.mark.parametrize("damage", [b"", b"\0" * 40, None], ids=["emptied", "zeroed", "missing"])
-def test_damage_of_any_file_is_found_and_named(tmp_path: Path, damage: bytes | None) -> None:
-    for name in ("topics.parquet", "images.pack", "manifest.json"):
-        folder = tmp_path / name
-        write_package(folder, PackageDraft("topics", [OWL], PICTURES))
-        verify_package(folder)
-        if damage is None:
-            (folder / name).unlink()
-        else:
-            (folder / name).write_bytes(damage)
-        with pytest.raises(LakeDamaged, match=name):
-            verify_package(folder)
+READERS: dict[str, Callable[[Path], object]] = {
+    "topics.parquet": lambda folder: read_table(folder, "topics"),
+    "images.pack": lambda folder: read_picture(folder, FIRST),
+    "manifest.json": read_manifest,
+}
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 40, b"PAR1", None], ids=["emptied", "zeroed", "cut", "missing"])
+@pytest.mark.parametrize("name", READERS)
+def test_damage_of_any_file_is_found_and_named(tmp_path: Path, name: str, damage: bytes | None) -> None:
+    write_package(tmp_path / "p", PackageDraft("topics", [OWL], PICTURES))
+    READERS[name](tmp_path / "p")
+    if damage is None:
+        (tmp_path / "p" / name).unlink()
+    else:
+        (tmp_path / "p" / name).write_bytes(damage)
+    with pytest.raises(LakeDamaged, match=name):
+        READERS[name](tmp_path / "p")
+
+
+def test_a_table_that_is_torn_anywhere_is_damage(tmp_path: Path) -> None:
+    write_package(tmp_path / "p", PackageDraft("topics", [OWL, OAK]))
+    path = tmp_path / "p" / "topics.parquet"
+    whole = path.read_bytes()
+    for length in (1, len(whole) // 3, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        for read in (read_table, readable_path):
+            with pytest.raises(LakeDamaged, match=r"topics\.parquet cannot be read"):
+                read(tmp_path / "p", "topics")
+    path.write_bytes(whole[:4] + b"\xff" * 60 + whole[64:])
+    with pytest.raises(LakeDamaged, match=r"topics\.parquet cannot be read"):
+        read_table(tmp_path / "p", "topics")
+
+
+def test_a_table_that_a_package_never_had_is_no_damage(tmp_path: Path) -> None:
+    write_package(tmp_path / "p", PackageDraft("topics", [OWL]))
+    assert read_table(tmp_path / "p", "turns") is None
+    assert readable_path(tmp_path / "p", "turns") is None
+
+
+@pytest.mark.parametrize("text", ["[]", "7", '"text"', "null", "{}"])
+def test_a_sealed_file_of_another_shape_is_damage(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "sealed.json"
+    path.write_text(text)
+    with pytest.raises(LakeDamaged, match=r"sealed\.json"):
+        unseal(path)
+    path.write_text(json.dumps({"body": json.loads(text), "sha256": content_sha256(json.loads(text))}))
+    with pytest.raises(LakeDamaged, match="something else"):
+        unseal(path, "number")
 
 
 def test_a_flipped_word_in_a_manifest_breaks_its_seal(tmp_path: Path) -> None:

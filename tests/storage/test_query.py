@@ -1,16 +1,19 @@
 """Queries: what they may do, what they show now and as of a version, and that builds and readers never disturb."""
 
+import fcntl
 import multiprocessing
 import stat
 import sys
+import time
 from collections.abc import Iterator
+from datetime import date, datetime
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from storage.errors import LakeBusy, NoSuchThing
+from storage.errors import LakeBusy, LakeDamaged, NoSuchThing
 from storage.history import history_path, publish
 from storage.lake import Lake
 from storage.lock import hold
@@ -144,6 +147,44 @@ def test_call_bodies_are_read_from_the_packages(lake: Lake) -> None:
     assert query(lake, "FROM call_bodies", at=1).rows() == []
 
 
+@pytest.mark.parametrize("data", [None, b"PAR1 torn"])
+def test_call_bodies_of_a_damaged_package_are_no_empty_table(lake: Lake, data: bytes | None) -> None:
+    publish(lake, lake.version())
+    (file,) = lake.packages.glob("000003-*/calls.parquet")
+    if data is None:
+        file.unlink()
+    else:
+        file.write_bytes(data)
+    with pytest.raises(LakeDamaged, match=r"calls\.parquet"):
+        query(lake, "FROM call_bodies")
+
+
+@pytest.mark.parametrize(
+    ("sql", "value"),
+    [
+        ("SELECT INTERVAL 1 MONTH", "1 month"),
+        ("SELECT [INTERVAL 1 DAY]", "[1 day]"),
+        ("SELECT {'a': MAP {1: INTERVAL 1 DAY}}", "{'a': {1=1 day}}"),
+        ("SELECT union_value(k := 5)", "5"),
+        ("SELECT '101'::BIT", "101"),
+        ("SELECT TIMESTAMP 'infinity'", "infinity"),
+        ("SELECT DATE '20000-01-01'", "20000-01-01"),
+        ("SELECT DATE '9999-12-31'", date(9999, 12, 31)),
+        ("SELECT TIMESTAMP '9999-12-31 23:59:59'", datetime(9999, 12, 31, 23, 59, 59)),
+        ("SELECT [1, 2]", [1, 2]),
+    ],
+)
+def test_kinds_of_values_that_only_duckdb_has_come_as_its_text(lake: Lake, sql: str, value: object) -> None:
+    assert query(lake, sql).row(0) == (value,)
+
+
+def test_text_in_place_of_a_value_changes_no_other_column(lake: Lake) -> None:
+    sql = """SELECT i AS "a""b", INTERVAL (i) DAY AS "é, ""b", i AS c FROM range(3) AS r(i) ORDER BY i DESC"""
+    frame = query(lake, sql)
+    assert frame.columns == ['a"b', 'é, "b', "c"]
+    assert frame.rows() == [(2, "2 days", 2), (1, "1 day", 1), (0, "00:00:00", 0)]
+
+
 def test_an_empty_lake_has_empty_tables(tmp_path: Path) -> None:
     lake = make_lake(tmp_path)
     assert query(lake, "SELECT count(*) FROM samples").item() == 0
@@ -160,6 +201,15 @@ def test_while_another_publishes_the_present_file_answers(lake: Lake) -> None:
         assert query(lake, "SELECT max(version) FROM versions", at=1).item() == 1
         with pytest.raises(LakeBusy):
             query(lake, "FROM samples", at=3, timeout=0.1)
+
+
+def test_who_holds_the_lock_for_long_keeps_no_query_waiting(lake: Lake) -> None:
+    publish(lake, lake.version(2))
+    with (lake.path / ".history.lock").open("a") as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        before = time.monotonic()
+        assert query(lake, "SELECT max(version) FROM versions", timeout=60).item() == 2
+        assert time.monotonic() - before < 10
 
 
 def test_with_nothing_published_yet_a_query_waits_and_then_says_so(lake: Lake) -> None:
