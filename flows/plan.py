@@ -163,7 +163,9 @@ class _Planner:
 
     def _slot(self, topic_id: str, topic: str, number: int, retry: int, templates: tuple[str, ...]) -> PlannedSlot:
         slot_id = derive_id("slot", self.seed, topic_id, number)
-        drawn = (self._draw(slot_id, turn) for turn in range(len(templates) + 1, self.turns + 1))
+        drawn = list(templates[: self.turns])
+        for turn in range(len(drawn) + 1, self.turns + 1):
+            drawn.append(self._draw(slot_id, turn, drawn))
         return PlannedSlot(
             slot_id=slot_id,
             sample_id=self.recipe.sample_id(slot_id),
@@ -171,8 +173,10 @@ class _Planner:
             topic=topic,
             slot_number=number,
             retry=retry,
-            templates=(*templates[: self.turns], *drawn),
+            templates=tuple(drawn),
         )
 
-    def _draw(self, slot_id: str, turn: int) -> str:
-        return draw_template(self.templates, derive_seed(slot_id, turn, "template")).template_id
+    def _draw(self, slot_id: str, turn: int, taken: Sequence[str]) -> str:
+        """A template that the dialogue does not have yet, while there are such."""
+        fresh = [template for template in self.templates if template.template_id not in taken]
+        return draw_template(fresh or self.templates, derive_seed(slot_id, turn, "template")).template_id

@@ -1,14 +1,16 @@
 """The cast: which model plays which role. The only place where settings become adapters."""
 
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
+from flows.errors import UserError
 from flows.settings import ChatSettings, CriticSettings, EncoderSettings, PainterSettings, Settings, ViewerSettings
 from models.chat import ChatModel
 from models.drawing import TextToImage
 from models.embedding import Encoder
+from models.errors import TerminalError
 from models.identity import ModelIdentity
 
 
@@ -41,16 +43,17 @@ class Studio:
     async def __aenter__(self) -> Cast:
         generation = self._settings.generation
         try:
-            return Cast(
-                writer=await self._chat(generation.writer),
-                critic=None if generation.critic.backend == "checks" else await self._chat(generation.critic),
-                painter=_painter(generation.painter),
-                viewer=_viewer(generation.viewer),
-                encoder=_encoder(self._settings.selection.encoder),
-            )
+            with _named("generation.writer", generation.writer.backend):
+                writer = await self._chat(generation.writer)
+            with _named("generation.critic", generation.critic.backend):
+                critic = None if generation.critic.backend == "checks" else await self._chat(generation.critic)
+            with _named("generation.painter", generation.painter.backend):
+                painter = _painter(generation.painter)
+            viewer, encoder = _viewer(generation.viewer), _encoder(self._settings.selection.encoder)
         except BaseException:
             await self._exits.aclose()
             raise
+        return Cast(writer=writer, critic=critic, painter=painter, viewer=viewer, encoder=encoder)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -70,6 +73,20 @@ class Studio:
         from models.llama_chat import LlamaChat
 
         return await self._exits.enter_async_context(LlamaChat())
+
+
+@contextmanager
+def _named(key: str, backend: str) -> Iterator[None]:
+    """Turn what a model lacks into an error that names the setting which asks for it."""
+    try:
+        yield
+    except TerminalError as error:
+        raise UserError(f"setting '{key}.backend' is '{backend}', which cannot be used here: {error}") from error
+    except ImportError as error:
+        raise UserError(
+            f"setting '{key}.backend' is '{backend}', and {error.name} is not installed: "
+            "install interlake with its extra 'embedded', or choose another backend"
+        ) from error
 
 
 def _painter(settings: PainterSettings) -> TextToImage:

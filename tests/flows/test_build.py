@@ -66,6 +66,12 @@ def test_topics_are_taken_evenly_from_the_domains(tmp_path: Path) -> None:
     assert per_domain["n"].to_list() == [1] * 8
 
 
+def test_the_turns_of_a_dialogue_start_from_different_templates(tmp_path: Path) -> None:
+    lake = fake_lake(tmp_path / "lake")
+    run = grow(lake.path, BuildOptions(new_topics=2, samples_per_topic=2, turns=10))
+    assert all(len(set(slot.templates)) == 10 for slot in run.plan.slots)
+
+
 def test_equal_lakes_have_equal_chains_pictures_and_vectors(tmp_path: Path) -> None:
     lakes = [fake_lake(tmp_path / name) for name in ("one", "two")]
     for lake in lakes:

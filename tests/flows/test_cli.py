@@ -129,6 +129,7 @@ BAD_SETTINGS = {
     "unknown key": ("turns = 2 ", "turnz = 2 ", "unknown setting 'generation.turnz'"),
     "unknown section": ("[run]", "[runs]", "unknown setting 'runs'"),
     "impossible value": ("question = 3", "question = -1", "'generation.rounds.question'"),
+    "a truth for a number": ("turns = 2 ", "turns = true ", "'generation.turns'"),
     "wrong type": ("batch_size = 8", 'batch_size = "many"', "'run.batch_size'"),
     "unknown backend": ('backend = "fake"', 'backend = "gpt-9"', "backend"),
     "not TOML": ("[run]", "[run", "not TOML"),
@@ -148,6 +149,21 @@ def test_a_bad_setting_is_named(interlake: Interlake, lake: Path, name: str) -> 
         assert message in err
         assert "interlake.toml" in err
         assert err.count("\n") == 1
+    assert picture_of(lake) == before
+
+
+def test_a_missing_model_names_the_setting_and_the_way_out(
+    interlake: Interlake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = tmp_path / "lake"
+    assert interlake("init", "--lake", lake)[0] == 0
+    monkeypatch.setattr("models.llama_chat.PACKAGE", "no-such-weights")
+    before = picture_of(lake)
+    code, _, err = interlake("plan", "--lake", lake)
+    assert code == 2
+    assert "'generation.writer.backend' is 'smollm2'" in err
+    assert "pip install" in err
+    assert err.count("\n") == 1
     assert picture_of(lake) == before
 
 
