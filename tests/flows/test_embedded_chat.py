@@ -29,6 +29,6 @@ async def replies_of_one_desk(topics: list[str]) -> list[str]:
 
 
 def test_replies_are_the_same_whether_or_not_the_prompts_beginning_was_computed_before() -> None:
-    warm = asyncio.run(replies_of_one_desk(["owls at night", "goats climbing rocks", "strawberries"]))
-    cold = [asyncio.run(replies_of_one_desk([topic]))[0] for topic in ("goats climbing rocks", "strawberries")]
+    warm = asyncio.run(replies_of_one_desk(["owls at night", "strawberries"]))
+    cold = asyncio.run(replies_of_one_desk(["strawberries"]))
     assert warm[1:] == cold
