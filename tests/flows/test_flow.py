@@ -89,8 +89,8 @@ def test_the_embedded_profile_builds_for_real_and_repeats_itself(tmp_path: Path)
         file = lake.path / "interlake.toml"
         text = file.read_text().replace("question = 3", "question = 0").replace("answer = 3", "answer = 0")
         file.write_text(text.replace("image = 3", "image = 1"))
-        counts = build_lake(lake=str(lake.path), new_topics=2, samples_per_topic=1, turns=1)
-        assert counts["planned"] == counts["kept"] + counts["duplicate"] + counts["failed"] == 2
+        counts = build_lake(lake=str(lake.path), new_topics=1, samples_per_topic=1, turns=1)
+        assert counts["planned"] == counts["kept"] + counts["failed"] == 1
         chains.add(lake.version().sha256)
     assert len(chains) == 1, "the same seed and settings make the same lake, picture for picture"
 
