@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 
 import polars as pl
@@ -14,6 +14,7 @@ from flows.plan import BuildPlan, BuildRequest, plan_build
 from flows.recipe import model_rows
 from flows.workshop import Workshop
 from storage.canonical import canonical_text
+from storage.errors import LakeBusy
 from storage.lock import hold
 from storage.packages import PackageDraft
 from storage.records import ClaimRow, RunEndRow, RunStartRow
@@ -81,14 +82,20 @@ def living_run(shop: Workshop) -> Iterator[None]:
 
 
 def tidy_runs(shop: Workshop) -> None:
-    """Remove the folders of runs that have ended, or died before they claimed, once no open slot needs them."""
-    with shop.lake.lock(purpose=f"tidying after run {shop.run_id[:8]}", timeout=shop.lock_timeout):
+    """Remove the folders of runs that have ended, or died before they claimed, once no open slot needs them.
+
+    It can wait for the next run when the lake is busy or its files are in the way.
+    """
+    with (
+        suppress(LakeBusy, OSError),
+        shop.lake.lock(purpose=f"tidying after run {shop.run_id[:8]}", timeout=shop.lock_timeout),
+    ):
         head = shop.lake.version()
         open_slots = slot_states(shop.lake, head).filter(pl.col("outcome") == "open")["slot_id"]
         claims = shop.lake.scan(ClaimRow, head).select("slot_id", "run_id").collect()
         needed = set(claims.filter(pl.col("slot_id").is_in(open_slots.implode()))["run_id"])
         for folder in shop.lake.runs.iterdir():
-            if folder.name not in needed and not is_alive(shop.lake, folder.name):
+            if folder.is_dir() and folder.name not in needed and not is_alive(shop.lake, folder.name):
                 shutil.rmtree(folder)
 
 

@@ -15,7 +15,7 @@ from flows.run import Run, publish_if_free
 from flows.settings import FILE, Settings, read_settings
 from flows.studio import Cast, Studio
 from flows.workshop import Workshop
-from storage.errors import LakeBusy
+from storage.errors import LakeError
 from storage.lake import Lake
 from storage.packages import PackageDraft
 from storage.turns_table import bring_up
@@ -115,7 +115,7 @@ def _ended(run: Run) -> Iterator[None]:
     except BaseException as error:
         run.close()
         state = "stopped" if isinstance(error, Exception) else "cancelled"
-        with suppress(LakeBusy):
+        with suppress(LakeError, OSError):  # the next build says `died` for it; the error is what matters
             _write_end(run.shop, state, f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode())
         raise
     _write_end(run.shop, "finished", None)

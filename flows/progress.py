@@ -83,8 +83,8 @@ class ProgressBoard:
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """The progress of the run in this folder, None when it has none yet."""
+    """The progress of the run in this folder, None when it has none yet or one that another interlake wrote."""
     try:
         return Progress(**json.loads((folder / FILE).read_text()))
-    except FileNotFoundError:
+    except (OSError, ValueError, TypeError):
         return None

@@ -55,7 +55,7 @@ class Run:
         """Index what dead runs left in their spools."""
         lake = self.shop.lake
         for folder in sorted(lake.runs.iterdir()):
-            if folder != self.shop.folder and not is_alive(lake, folder.name):
+            if folder.is_dir() and folder != self.shop.folder and not is_alive(lake, folder.name):
                 for path in sorted((folder / SPOOL_FOLDER).glob("*.log")):
                     self._shelf.add(path)
 
@@ -93,6 +93,8 @@ class Run:
         try:
             tape = BatchTape(spool, self._shelf, self._committed_calls(slots))
             recorder = Recorder(tape=tape, desk=self._ask, run_id=self.shop.run_id)
+            if self._closed:
+                raise CancelledError("the run has ended")
             dialogues = self._engine.submit(self._write_all(slots, recorder, spool)).result()
         finally:
             spool.close()

@@ -26,6 +26,8 @@ class SpoolShelf:
     def add(self, path: Path) -> None:
         """Index a spool; its torn end is left out, and one that is gone holds nothing."""
         with self._lock:
+            if path in self._files:
+                self._files.pop(path).close()
             try:
                 file = self._files[path] = path.open("rb")
             except FileNotFoundError:
@@ -56,8 +58,10 @@ class SpoolShelf:
             self._files.pop(path).close()
 
     def close(self) -> None:
-        for file in self._files.values():
-            file.close()
+        """Let go of all spools; they are not read any more."""
+        with self._lock:
+            for file in self._files.values():
+                file.close()
 
     def _index(self, row: CallRow, path: Path, place: int) -> None:
         self._by_id[row.call_id] = (path, place)

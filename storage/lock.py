@@ -42,7 +42,7 @@ def is_held(path: Path) -> bool:
     try:
         with path.open() as file:
             return not _try_lock(file, fcntl.LOCK_SH)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

@@ -13,6 +13,7 @@ import click
 
 from flows.asked import BuildOptions
 from flows.cli.options import LOCK_HELP, LOCK_SECONDS, json_option, lake_option, plain, print_json, print_table
+from flows.progress import LISTENER, Progress
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -110,13 +111,17 @@ def _drop_last_words() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno() if sys.__stderr__ else 2)
 
 
+def describe(now: Progress) -> str:
+    """The outcomes so far, those that have not occurred left out."""
+    counts = [(getattr(now, name), name) for name in ("kept", "rejected", "duplicate", "failed")]
+    return ", ".join(f"{count} {name}" for count, name in counts if count or name == "kept")
+
+
 @contextmanager
 def shown_progress() -> Iterator[None]:
     """The plan in one line, then a bar on a terminal, elsewhere a line a batch."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
-
-    from flows.progress import LISTENER, Progress
 
     with Bar(
         TextColumn("{task.description}", markup=False),
@@ -126,12 +131,12 @@ def shown_progress() -> Iterator[None]:
         transient=True,
         disable=not sys.stdout.isatty(),
     ) as bar:
-        task = bar.add_task("preparing", total=None)
+        task = bar.add_task("starting Prefect and the models", total=None)
         committed = -1
 
         def show(now: Progress) -> None:
             nonlocal committed
-            bar.update(task, description=f"{now.kept} kept", completed=now.made, total=now.planned)
+            bar.update(task, description=describe(now), completed=now.made, total=now.planned)
             if committed < 0:
                 bar.console.print(plain(now.note), markup=False, highlight=False)
             elif bar.disable and now.committed_batches > committed:

@@ -30,4 +30,4 @@ def sql(*, lake_path: Path, query: str, at: int | None, form: str, as_json: bool
         print_csv(frame)
     else:
         print_table(frame.columns, frame.rows())
-        click.echo(f"{frame.height} rows")
+        click.echo(f"{frame.height} row{'s' * (frame.height != 1)}")

@@ -238,3 +238,36 @@ def test_refusals_are_asked_again_only_as_new_attempts(tmp_path: Path) -> None:
     drawings = [row for row in lake.rows(CallRow, lake.version()) if row.purpose == "draw"]
     assert sorted(row.attempt for row in drawings) == [0, 0, 1, 1, 2, 2]
     assert {row.error for row in drawings} == {"blank_picture"}
+
+
+def test_the_error_that_ended_a_run_is_told_even_when_the_lake_is_held(tmp_path: Path) -> None:
+    lake = fake_lake(tmp_path / "lake", settings={"lock_timeout = 60": "lock_timeout = 0"})
+    with open_build(lake.path, ONE, studio=Troupe()) as run:
+        run.make(0)
+        run.commit(0)
+    child: subprocess.Popen[str] | None = None
+    try:
+        with (
+            pytest.raises(RuntimeError, match="the real error"),
+            open_build(lake.path, ONE, studio=Troupe()),
+        ):
+            child = subprocess.Popen(
+                [sys.executable, "-c", HOLD, str(lake.path / ".lock")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert child.stdout
+            child.stdout.readline()
+            raise RuntimeError("the real error")
+    finally:
+        assert child
+        child.communicate("")
+    assert grow(lake.path, ONE).counts()["kept"] == 2, "the next build finishes it"
+
+
+def test_a_stray_file_among_the_runs_is_left_alone(tmp_path: Path) -> None:
+    lake = fake_lake(tmp_path / "lake")
+    (lake.runs / ".DS_Store").touch()
+    assert grow(lake.path, ONE).counts()["kept"] == 2
+    assert [path.name for path in lake.runs.iterdir()] == [".DS_Store"]
