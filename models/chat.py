@@ -1,6 +1,7 @@
 """Asking for text: messages of text and pictures in, one reply out."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from models.identity import Json, ModelIdentity, canonical_sha256
@@ -84,12 +85,16 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatReply:
-    """What came back. `finish_reason` is `stop` or `length`; token counts are the backend's own."""
+    """What came back. `finish_reason` is `stop` or `length`; token counts are the backend's own.
+
+    `backend` is what it told of this answer alone (fingerprint, which server): recorded, never compared.
+    """
 
     text: str
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    backend: Mapping[str, Json] = field(default_factory=dict)
 
 
 class ChatModel(Protocol):
@@ -100,7 +105,7 @@ class ChatModel(Protocol):
 
     @property
     def at_once(self) -> int:
-        """How many requests it can answer at a time; more would only wait inside it."""
+        """How many requests it can answer at a time; more would only wait inside it. May change as it goes."""
         ...
 
     async def chat(self, request: ChatRequest) -> ChatReply: ...

@@ -1,6 +1,7 @@
 """Asking for a picture: a caption and a size in, a marked picture out."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from models.identity import Json, ModelIdentity, canonical_sha256
@@ -29,10 +30,14 @@ class DrawRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """A picture and the licence of what is on it (SPDX expression), as the painter knows it."""
+    """A picture and the licence of what is on it (SPDX expression), as the painter knows it.
+
+    `backend` is what it told of this answer alone (the batch it was drawn in): recorded, never compared.
+    """
 
     picture: Picture
     licence: str
+    backend: Mapping[str, Json] = field(default_factory=dict)
 
 
 class TextToImage(Protocol):
@@ -43,7 +48,7 @@ class TextToImage(Protocol):
 
     @property
     def at_once(self) -> int:
-        """How many requests it can answer at a time; more would only wait inside it."""
+        """How many requests it can answer at a time; more would only wait inside it. May change as it goes."""
         ...
 
     async def draw(self, request: DrawRequest) -> Drawing: ...

@@ -46,7 +46,7 @@ class Encoder(Protocol):
 
     @property
     def at_once(self) -> int:
-        """How many requests it can answer at a time; more would only wait inside it."""
+        """How many requests it can answer at a time; more would only wait inside it. May change as it goes."""
         ...
 
     @property
