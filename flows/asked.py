@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-PROFILES = ("embedded", "fake")
+PROFILES = ("embedded", "mixed", "vllm", "fake")
 """What `init` can make a lake's settings for."""
 
 

@@ -37,7 +37,7 @@ def claim_slots(shop: Workshop, request: BuildRequest, *, flow_run_id: str | Non
             _start_row(shop, plan, flow_run_id),
             *_claims(shop, plan),
             recipe.row(),
-            *model_rows(shop.cast),
+            *model_rows(shop.roles),
             *died,
         ]
         bring_up(lake, lake.commit([PackageDraft("run", rows)], run_id=shop.run_id))

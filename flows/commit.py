@@ -7,16 +7,18 @@ from typing import Any
 
 import polars as pl
 
-from dedup.decide import Decision, DuplicateTurn, KeptTurns, Thresholds, TurnVectors, decide
+from dedup.decide import KeptTurns, TurnVectors, decide
+from flows.deciding import Ruling
 from flows.errors import UserError
 from flows.plan import PlannedSlot
+from flows.recipe import licences_of
+from flows.recorder import vector_row
 from flows.seir.dialogue import Dialogue
 from flows.workshop import Workshop
 from models.embedding import Vector
 from models.picture import decode
-from storage.canonical import Json, canonical_text, derive_id
 from storage.packages import PackageDraft
-from storage.records import DecisionRow, DuplicateRow, IterationRow, Row, SampleRow, TurnRow, VectorRow
+from storage.records import DecisionRow, EmbeddingRow, IterationRow, Row, SampleRow, TurnRow
 from storage.spool import RecordedCall
 from storage.turns_table import KeptVectors, bring_up, kept_vectors
 from storage.versions import Version
@@ -58,8 +60,10 @@ class Committer:
         with self._lake.lock(purpose=f"commit of run {run_id[:8]}", timeout=self._shop.lock_timeout):
             head = self._lake.version()
             self._catch_up(head)
-            decision = decide(self._kept, _newcomers(batch.work, vectors), self._thresholds())
-            decisions = [*self._decisions(batch.work, decision, head.number + 1)]
+            ruling = Ruling(kind="build", version=head.number + 1, encoder=self._encoder, duplicates=self._duplicates)
+            decision = decide(self._kept, _newcomers(batch.work, vectors), ruling.thresholds())
+            made = {dialogue.brief.sample_id: dialogue.failure for _, dialogue in batch.work}
+            decisions = [*ruling.rows(made, decision)]
             drafts = [self._build_package(batch, vectors, head), PackageDraft("decision", decisions)]
             version = self._lake.commit(drafts, run_id=run_id)
             self._kept.add(decision.keepers, encoder=self._encoder)
@@ -86,24 +90,19 @@ class Committer:
             if any(turn.encoder != self._encoder for turn in same):
                 raise UserError(
                     f"{self._lake.path} has vectors of another encoder than the setting 'selection.encoder' names, and "
-                    "vectors of two encoders cannot be compared: put the setting back"
+                    "vectors of two encoders cannot be compared: put the setting back, or move the lake to the new "
+                    "encoder with 'interlake reembed'"
                 )
             kept.add(map(_comparable, same), encoder=self._encoder)
         self._kept = kept
         self._known = head.number
 
-    def _thresholds(self) -> Thresholds:
-        settings = self._duplicates
-        return Thresholds(image=settings.image, text=settings.text, policy=settings.policy)
-
     def _build_package(self, batch: FinishedBatch, vectors: Mapping[str, Vector], head: Version) -> PackageDraft:
-        made = [
-            row for slot, dialogue in batch.work for row in (self._sample(slot), *dialogue.turns, *dialogue.iterations)
-        ]
+        made = [row for slot, dialogue in batch.work for row in (self._sample(slot), *dialogue.rows())]
         there = self._there_already([slot.sample_id for slot, _ in batch.work if slot.retry], head)
         rows: list[Row] = [row for row in made if (row.table, row.identity()) not in there]
         rows += [call.row for call in batch.calls]
-        rows += [_vector_row(sha256, self._encoder, vector) for sha256, vector in vectors.items()]
+        rows += [vector_row(self._encoder, vector) for vector in vectors.values()]
         pictures = {
             sha256: data
             for call in batch.calls
@@ -116,7 +115,7 @@ class Committer:
         """What earlier attempts at these samples have committed; a retry goes over it again and adds to it."""
         if not retried:
             return set()
-        kinds: tuple[type[Row], ...] = (SampleRow, TurnRow, IterationRow)
+        kinds: tuple[type[Row], ...] = (SampleRow, TurnRow, EmbeddingRow, IterationRow)
         return {
             (kind.table, key)
             for kind in kinds
@@ -134,32 +133,8 @@ class Committer:
             topic_id=slot.topic_id,
             recipe_id=self._shop.recipe.recipe_id,
             turns=len(slot.templates),
+            licences=licences_of(self._shop.roles),
             run_id=self._shop.run_id,
-        )
-
-    def _decisions(
-        self, work: Iterable[tuple[PlannedSlot, Dialogue]], decision: Decision, version: int
-    ) -> Iterable[DecisionRow | DuplicateRow]:
-        for _, dialogue in work:
-            yield _sample_decision(dialogue, decision, version)
-        for duplicate in decision.duplicates:
-            row = _turn_decision(duplicate, version)
-            yield row
-            yield self._duplicate(row.decision_id, duplicate)
-
-    def _duplicate(self, decision_id: str, duplicate: DuplicateTurn) -> DuplicateRow:
-        return DuplicateRow(
-            decision_id=decision_id,
-            sample_id=duplicate.sample_id,
-            turn=duplicate.turn,
-            kept_sample_id=duplicate.kept_sample_id,
-            kept_turn=duplicate.kept_turn,
-            image_similarity=duplicate.image_similarity,
-            text_similarity=duplicate.text_similarity,
-            image_threshold=self._duplicates.image,
-            text_threshold=self._duplicates.text,
-            policy=self._duplicates.policy,
-            encoder=self._encoder,
         )
 
 
@@ -187,43 +162,5 @@ def _newcomers(work: Iterable[tuple[PlannedSlot, Dialogue]], vectors: Mapping[st
         )
         for _, dialogue in work
         if dialogue.failure is None
-        for turn in dialogue.turns
+        for turn in dialogue.embeddings
     ]
-
-
-def _sample_decision(dialogue: Dialogue, decision: Decision, version: int) -> DecisionRow:
-    failure, sample_id = dialogue.failure, dialogue.brief.sample_id
-    outcome, stage, reason, evidence = "kept", None, None, "{}"
-    if failure:
-        outcome, stage, reason, evidence = "failed", failure.stage, failure.reason, failure.evidence
-    elif sample_id in decision.dropped_samples:
-        outcome, stage, reason = "duplicate", "dedup", "all_turns_duplicate"
-    return DecisionRow(
-        decision_id=derive_id("decision", sample_id, None, version),
-        sample_id=sample_id,
-        turn=None,
-        kind="build",
-        outcome=outcome,
-        stage=stage,
-        reason=reason,
-        evidence=evidence,
-    )
-
-
-def _turn_decision(duplicate: DuplicateTurn, version: int) -> DecisionRow:
-    evidence: dict[str, Json] = {"kept_sample_id": duplicate.kept_sample_id, "kept_turn": duplicate.kept_turn}
-    return DecisionRow(
-        decision_id=derive_id("decision", duplicate.sample_id, duplicate.turn, version),
-        sample_id=duplicate.sample_id,
-        turn=duplicate.turn,
-        kind="duplicate",
-        outcome="duplicate",
-        stage="dedup",
-        reason="repeats_kept_turn",
-        evidence=canonical_text(evidence),
-    )
-
-
-def _vector_row(sha256: str, encoder: str, vector: Vector) -> VectorRow:
-    data = vector.astype("<f4").tobytes()
-    return VectorRow(vector_sha256=sha256, encoder=encoder, dims=len(vector), vector=data)

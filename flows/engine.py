@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from types import TracebackType
@@ -18,7 +19,7 @@ class Engine:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="interlake-engine", daemon=True)
-        self._limits: dict[str, asyncio.Semaphore] = {}
+        self._gates: dict[str, Gate] = {}
 
     def __enter__(self) -> "Engine":
         self._thread.start()
@@ -43,9 +44,44 @@ class Engine:
 
     async def ask(self, model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:
         """Send one request when the model has room for it."""
-        limit = self._limits.setdefault(model.identity.name, asyncio.Semaphore(model.at_once))
-        async with limit:
+        async with self._gates.setdefault(model.identity.name, Gate(model)):
             return await send()
+
+
+class Gate:
+    """Lets as many through as the model bears at a time, a number that may change; the others wait in their order."""
+
+    def __init__(self, model: Asked) -> None:
+        self._model = model
+        self._inside = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def __aenter__(self) -> None:
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        self._admit()
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self._leave()  # let in and cancelled in the same moment
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self._inside -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self._inside < max(1, self._model.at_once):
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                self._inside += 1
 
 
 async def _cancel_all() -> None:

@@ -72,14 +72,14 @@ def open_run(
     with ExitStack() as stack:
         engine = stack.enter_context(Engine())
         cast = stack.enter_context(open_cast(engine, studio))
-        recipe = write_recipe(settings, cast)
-        shop = Workshop(lake=lake, settings=settings, cast=cast, recipe=recipe, run_id=uuid.uuid4().hex)
+        recipe = write_recipe(settings, cast.roles())
+        shop = Workshop(lake=lake, settings=settings, roles=cast.roles(), recipe=recipe, run_id=uuid.uuid4().hex)
         committer = Committer(shop)
         committer.catch_up()
         stack.callback(tidy_runs, shop)
         stack.enter_context(living_run(shop))
         plan = claim_slots(shop, request, flow_run_id=flow_run_id)
-        run = Run(shop, engine=engine, committer=committer, plan=plan)
+        run = Run(shop, cast=cast, engine=engine, committer=committer, plan=plan)
         stack.callback(run.close)
         if not plan.slots:
             yield run

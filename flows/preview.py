@@ -34,7 +34,7 @@ def preview_build(path: Path, options: BuildOptions) -> Preview:
     """Plan a build on the newest version. Errors as for a build."""
     lake, settings = open_lake(path, options)
     with Engine() as engine, open_cast(engine, Studio(settings)) as cast:
-        recipe = write_recipe(settings, cast)
+        recipe = write_recipe(settings, cast.roles())
         plan = plan_build(lake, lake.version(), recipe, build_request(settings, options))
     turns = sum(len(slot.templates) for slot in plan.slots)
     rounds = settings.generation.rounds

@@ -1,14 +1,19 @@
 """The recipe: what makes and chooses samples, hashed into their ids."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flows.recorder import model_id
 from flows.seir.checks import CHECKS_VERSION
 from flows.seir.prompts import PROMPTS_VERSION, prompts_sha256
 from flows.settings import Settings
-from flows.studio import Cast
+from models.identity import ModelIdentity
 from storage.canonical import Json, canonical_text, derive_id
 from storage.records import ModelRow, RecipeRow
+
+# Who a model is stands under `models`, as it says itself; under what licence is no part of how a sample is made.
+_WHO = {"model", "revision", "licence"}
+_NAMED_ELSEWHERE = {"writer": _WHO, "critic": _WHO, "painter": _WHO, "viewer": _WHO}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,17 +37,17 @@ class Recipe:
         return derive_id("sample", slot_id, self.generation_id)
 
 
-def write_recipe(settings: Settings, cast: Cast) -> Recipe:
+def write_recipe(settings: Settings, roles: Mapping[str, ModelIdentity]) -> Recipe:
     """The recipe of these settings with these models: names and revisions, prompts, sampling, turns and rounds."""
     generation: dict[str, Json] = {
-        "settings": settings.generation.model_dump(mode="json"),
-        "models": {role: _who(cast, role) for role in sorted(cast.roles()) if role != "encoder"},
+        "settings": settings.generation.model_dump(mode="json", exclude=_NAMED_ELSEWHERE),
+        "models": {role: _who(roles[role]) for role in sorted(roles) if role != "encoder"},
         "prompts": {"version": PROMPTS_VERSION, "sha256": prompts_sha256()},
         "checks": CHECKS_VERSION,
     }
     selection: dict[str, Json] = {
-        "settings": settings.selection.model_dump(mode="json"),
-        "models": {"encoder": _who(cast, "encoder")},
+        "settings": settings.selection.model_dump(mode="json", exclude={"encoder": _WHO}),
+        "models": {"encoder": _who(roles["encoder"])},
     }
     generation_text, selection_text = canonical_text(generation), canonical_text(selection)
     return Recipe(
@@ -53,12 +58,16 @@ def write_recipe(settings: Settings, cast: Cast) -> Recipe:
     )
 
 
-def _who(cast: Cast, role: str) -> Json:
-    identity = cast.roles()[role]
+def licences_of(roles: Mapping[str, ModelIdentity]) -> str:
+    """Canonical JSON: the licence of each model that has a part in what a sample says and shows, by role."""
+    return canonical_text({role: identity.licence for role, identity in roles.items() if role != "encoder"})
+
+
+def _who(identity: ModelIdentity) -> Json:
     return {"name": identity.name, "revision": identity.revision}
 
 
-def model_rows(cast: Cast) -> list[ModelRow]:
+def model_rows(roles: Mapping[str, ModelIdentity]) -> list[ModelRow]:
     """One row a role, with what each model says of itself."""
     return [
         ModelRow(
@@ -70,5 +79,5 @@ def model_rows(cast: Cast) -> list[ModelRow]:
             weights_sha256=identity.weights_sha256,
             fingerprint=canonical_text(dict(identity.fingerprint)),
         )
-        for role, identity in sorted(cast.roles().items())
+        for role, identity in sorted(roles.items())
     ]

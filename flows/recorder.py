@@ -5,8 +5,8 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -19,11 +19,12 @@ from models.errors import ContentError, TransientError
 from models.identity import Json, ModelIdentity
 from models.picture import Picture
 from storage.canonical import canonical_text, content_sha256, derive_id, sha256_hex
-from storage.records import CallRow
+from storage.records import CallRow, VectorRow
 from storage.spool import RecordedCall
 
-TRIES = 5
 FIRST_WAIT_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 30.0
+FEWEST_TRIES = 3
 NORM_TOLERANCE = 1e-3
 
 
@@ -48,6 +49,7 @@ class Answer:
 
     response: Json
     error: str | None = None
+    backend: Mapping[str, Json] = field(default_factory=dict)
     picture: bytes | None = None
     vector: bytes | None = None
     prompt_tokens: int | None = None
@@ -97,21 +99,26 @@ class Desk(Protocol):
 
 
 class Recorder:
-    """Asks models on behalf of one batch; hands on what was recorded, so that a replay sees the very same."""
+    """Asks models on behalf of one batch; hands on what was recorded, so that a replay sees the very same.
 
-    def __init__(self, *, tape: Tape, desk: Desk, run_id: str) -> None:
+    This is the one place that repeats a request: after a TransientError, for up to `patience` seconds.
+    """
+
+    def __init__(self, *, tape: Tape, desk: Desk, run_id: str, patience: float) -> None:
         self._tape = tape
         self._desk = desk
         self._run_id = run_id
+        self._patience = patience
 
     async def chat(self, model: ChatModel, at: Address, request: ChatRequest) -> ChatReply:
-        """Ask a chat model. ContentError when it has no usable answer, TransientError when all tries failed."""
+        """Ask a chat model. ContentError when it has no usable answer, TransientError when patience is at its end."""
 
         async def send() -> Answer:
             reply = await model.chat(request)
             _refuse_unsafe(reply.text)
             return Answer(
                 response={"text": reply.text, "finish_reason": reply.finish_reason},
+                backend=reply.backend,
                 prompt_tokens=reply.prompt_tokens,
                 completion_tokens=reply.completion_tokens,
             )
@@ -133,7 +140,7 @@ class Recorder:
             drawing = await model.draw(request)
             await asyncio.to_thread(_refuse_broken, drawing.picture)
             what: Json = {"licence": drawing.licence, "pixel_sha256": drawing.picture.pixel_sha256}
-            return Answer(response=what, picture=drawing.picture.data)
+            return Answer(response=what, backend=drawing.backend, picture=drawing.picture.data)
 
         asked = Question(request=request.canonical(), seed=request.seed, model=model, send=send)
         call = await self._answer(at, asked)
@@ -180,6 +187,7 @@ class Recorder:
             run_id=self._run_id,
             seconds=seconds,
             tries=tries,
+            backend=canonical_text(dict(answer.backend)) if answer.backend else None,
             started_at=started_at,
         )
         return RecordedCall(row, answer.attachments())
@@ -187,32 +195,43 @@ class Recorder:
     async def _send_until_answered(self, asked: Question) -> tuple[Answer, int, float]:
         """The answer, how often it was asked for, and the seconds of the last time, waiting for room left out.
 
-        A request is repeated after transient errors, with growing, jittered waits; the last error is raised.
+        A request is repeated after transient errors, with growing, jittered waits, none shorter than the backend asks
+        for. The last error is raised once failed tries and waits have taken longer than the patience, time in the queue
+        not counted, and never before the third.
         """
-        since = 0.0
+        since = lost = 0.0
+        tries = 0
 
         async def send() -> Answer:
             nonlocal since
             since = time.monotonic()
             return await asked.send()
 
-        for tries in range(1, TRIES + 1):
+        while True:
+            tries += 1
             try:
                 return await self._desk(asked.model, send), tries, time.monotonic() - since
             except ContentError as error:
                 refusal = Answer(response={"message": str(error)}, error=error.reason)
                 return refusal, tries, time.monotonic() - since
             except TransientError as error:
-                if tries == TRIES:
+                growing = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (tries - 1)) * random.uniform(0.5, 1.5)
+                wait = max(growing, error.retry_after or 0)
+                lost += time.monotonic() - since + wait
+                if lost > self._patience and tries >= FEWEST_TRIES:
                     raise
-                wait = FIRST_WAIT_SECONDS * 2 ** (tries - 1) * random.uniform(0.5, 1.5)
-                await asyncio.sleep(max(wait, error.retry_after or 0))
-        raise AssertionError("the loop returns or raises")
+                await asyncio.sleep(wait)
 
 
 def model_id(identity: ModelIdentity) -> str:
     """The id under which a model stands in the lake."""
     return derive_id("model", identity.name, identity.revision)
+
+
+def vector_row(encoder: str, vector: Vector) -> VectorRow:
+    """A vector as the lake keeps it, under the hash by which calls and turns name it."""
+    data = vector.astype("<f4").tobytes()
+    return VectorRow(vector_sha256=sha256_hex(data), encoder=encoder, dims=len(vector), vector=data)
 
 
 def _refuse_unsafe(text: str) -> None:

@@ -15,6 +15,7 @@ from flows.progress import OUTCOMES, Progress, ProgressBoard
 from flows.recorder import Answer, Asked, Recorder
 from flows.seir.asking import Asker
 from flows.seir.dialogue import Brief, Dialogue, Playwright
+from flows.studio import Cast
 from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
 from flows.topics.catalogue import read_templates
 from flows.workshop import Workshop
@@ -34,8 +35,9 @@ NAMED_TOPICS = 3
 class Run:
     """A build that has claimed its slots. Batches may be made in any order and thread; they are committed in order."""
 
-    def __init__(self, shop: Workshop, *, engine: Engine, committer: Committer, plan: BuildPlan) -> None:
+    def __init__(self, shop: Workshop, *, cast: Cast, engine: Engine, committer: Committer, plan: BuildPlan) -> None:
         self.shop = shop
+        self._cast = cast
         self.plan = plan
         self.batches = plan.batches(shop.settings.run.batch_size)
         self.outcomes: dict[str, str] = {}
@@ -92,7 +94,9 @@ class Run:
         spool = Spool(self._spool_path(number))
         try:
             tape = BatchTape(spool, self._shelf, self._committed_calls(slots))
-            recorder = Recorder(tape=tape, desk=self._ask, run_id=self.shop.run_id)
+            recorder = Recorder(
+                tape=tape, desk=self._ask, run_id=self.shop.run_id, patience=self.shop.settings.run.patience
+            )
             if self._closed:
                 raise CancelledError("the run has ended")
             dialogues = self._engine.submit(self._write_all(slots, recorder, spool)).result()
@@ -140,7 +144,7 @@ class Run:
 
     async def _write(self, slot: PlannedSlot, recorder: Recorder) -> Dialogue:
         asker = Asker(
-            cast=self.shop.cast,
+            cast=self._cast,
             recorder=recorder,
             settings=self.shop.settings.generation,
             slot_id=slot.slot_id,

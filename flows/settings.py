@@ -1,16 +1,38 @@
 """The settings of a lake: interlake.toml, typed, every error one line that names the key and the way out."""
 
+import re
 import tomllib
+from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flows.errors import UserError
 
 FILE = "interlake.toml"
+UNPINNED = "unpinned"
+AS_SERVED = "as-served"
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+def _check_revision(revision: str) -> str:
+    if revision not in (UNPINNED, AS_SERVED) and not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise ValueError("a revision is a commit of 40 hex digits; 'interlake models pin' looks it up")
+    return revision
+
+
+def _check_url(url: str) -> str:
+    if not re.fullmatch(r"https?://[^/@\s]+(/[^@\s]*)?", url):
+        raise ValueError("a server's address looks like http://127.0.0.1:8000/v1, without user or password")
+    return url.rstrip("/")
+
+
+Revision = Annotated[str, AfterValidator(_check_revision)]
+Url = Annotated[str, AfterValidator(_check_url)]
 
 
 class SettingsError(UserError):
@@ -33,34 +55,69 @@ class SamplingSettings(Section):
     repeat_penalty: Annotated[float, Field(ge=1, le=2)] = 1.05
 
 
-class ChatSettings(Section):
-    """A chat model: `smollm2` is the embedded one, `fake` a stand-in for tests and benchmarks."""
+class ChosenModel(Section):
+    """A model that the user chooses: `model` as its hub or server names it. `licence` (SPDX) overrides its card."""
+
+    model: Name
+    revision: Revision = UNPINNED
+    licence: Name | None = None
+
+
+class EmbeddedChat(Section):
+    """A chat model that comes along: `smollm2`, or `fake`, a stand-in for tests and benchmarks."""
 
     backend: Literal["smollm2", "fake"]
     sampling: SamplingSettings = SamplingSettings()
 
 
-class CriticSettings(Section):
-    """Who criticises texts after the deterministic checks: a chat model, or nobody (`checks`)."""
+class ServedChat(ChosenModel):
+    """A chat model behind an OpenAI-compatible server; where that is stands under [servers]."""
 
-    backend: Literal["smollm2", "checks", "fake"]
+    backend: Literal["server"]
+    licence: Name
     sampling: SamplingSettings = SamplingSettings()
 
 
-class ViewerSettings(Section):
-    """Who looks at pictures: `scene` compares the caption with what was drawn."""
+class ChecksAlone(Section):
+    """No text critic: the deterministic checks have the last word."""
+
+    backend: Literal["checks"]
+
+
+class SceneViewer(Section):
+    """Looks at pictures of the embedded painter: `scene` compares the caption with what was drawn."""
 
     backend: Literal["scene", "fake"]
 
 
-class PainterSettings(Section):
-    """Who draws: `openmoji` composes drawings. Sizes in pixels."""
+class PictureSize(Section):
+    """Sizes in pixels."""
 
-    backend: Literal["openmoji", "fake"]
     width: Annotated[int, Field(ge=64, le=2048)] = 512
     height: Annotated[int, Field(ge=64, le=2048)] = 512
-    steps: Annotated[int, Field(ge=0, le=200)] = 0
-    guidance: Annotated[float, Field(ge=0, le=50)] = 0.0
+
+
+class DrawnPictures(PictureSize):
+    """`openmoji` composes drawings; steps and guidance mean nothing to it."""
+
+    backend: Literal["openmoji", "fake"]
+    steps: ClassVar[int] = 0
+    guidance: ClassVar[float] = 0.0
+
+
+class DiffusedPictures(ChosenModel, PictureSize):
+    """A text-to-image pipeline of diffusers, from the hub or a folder; how it is run stands under [local]."""
+
+    backend: Literal["diffusers"]
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    steps: Annotated[int, Field(ge=1, le=200)]
+    guidance: Annotated[float, Field(ge=0, le=50)]
+
+
+WriterSettings: TypeAlias = Annotated[EmbeddedChat | ServedChat, Field(discriminator="backend")]
+CriticSettings: TypeAlias = Annotated[EmbeddedChat | ServedChat | ChecksAlone, Field(discriminator="backend")]
+ViewerSettings: TypeAlias = Annotated[SceneViewer | ServedChat, Field(discriminator="backend")]
+PainterSettings: TypeAlias = Annotated[DrawnPictures | DiffusedPictures, Field(discriminator="backend")]
 
 
 class RoundSettings(Section):
@@ -77,31 +134,65 @@ class GenerationSettings(Section):
     turns: Annotated[int, Field(ge=1, le=10)] = 2
     attempts: Annotated[int, Field(ge=1, le=20)] = 3
     rounds: RoundSettings = RoundSettings()
-    writer: ChatSettings
+    writer: WriterSettings
     critic: CriticSettings
     painter: PainterSettings
     viewer: ViewerSettings
 
 
-class EncoderSettings(Section):
-    """Who embeds: `descriptor` is perceptual for pictures and lexical for texts."""
+class EmbeddedEncoder(Section):
+    """An encoder that comes along: our own small CLIP, a perceptual and lexical descriptor, a stand-in."""
 
-    backend: Literal["descriptor", "fake"]
+    backend: Literal["scene_clip", "descriptor", "fake"]
+
+
+class OpenClipSettings(ChosenModel):
+    """A CLIP of open_clip. Without `architecture` its folder has an open_clip_config.json."""
+
+    backend: Literal["open_clip"]
+    architecture: Name | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+EncoderSettings: TypeAlias = Annotated[EmbeddedEncoder | OpenClipSettings, Field(discriminator="backend")]
 
 
 class DuplicateSettings(Section):
     """When a turn repeats an earlier one: cosine thresholds that belong to the encoder, and how they combine."""
 
     policy: Literal["both", "image", "text", "either"] = "both"
-    image: Share = 0.95
-    text: Share = 0.85
+    image: Share
+    text: Share
 
 
 class SelectionSettings(Section):
     """Everything that shapes what is kept; it enters no id."""
 
     encoder: EncoderSettings
-    duplicates: DuplicateSettings = DuplicateSettings()
+    duplicates: DuplicateSettings
+
+
+class ServerSettings(Section):
+    """Where a served model is, and what it bears. `timeout` is seconds for a whole reply, `at_once` for each address.
+
+    The key is read from the environment variable that `api_key_env` names, and recorded nowhere.
+    """
+
+    urls: Annotated[tuple[Url, ...], Field(min_length=1, strict=False)]
+    at_once: Annotated[int, Field(ge=1, le=4096)] = 64
+    timeout: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    api_key_env: Name | None = None
+    dialect: Literal["vllm", "llama.cpp", "openai"] = "vllm"
+
+
+class LocalSettings(Section):
+    """How a model is run in this process. With `batch` over 1, requests of `window` seconds share a pass."""
+
+    folder: Name | None = None
+    device: Name = "cpu"
+    offload: Literal["none", "model", "sequential"] = "none"
+    batch: Annotated[int, Field(ge=1, le=1024)] = 1
+    window: Annotated[float, Field(ge=0, le=10)] = 0.05
 
 
 class RunSettings(Section):
@@ -111,14 +202,45 @@ class RunSettings(Section):
     open_batches: Annotated[int, Field(ge=1, le=64)] = 2
     when_exhausted: Literal["stop", "deepen"] = "stop"
     lock_timeout: Annotated[float, Field(ge=0)] = 60.0
+    patience: Annotated[float, Field(ge=0, le=86_400)] = 300.0
 
 
 class Settings(Section):
-    """The whole of interlake.toml."""
+    """The whole of interlake.toml. `servers` and `local` say, by a model's name, where and how it runs: no sample's id
+    depends on them."""
 
     generation: GenerationSettings
     selection: SelectionSettings
     run: RunSettings = RunSettings()
+    servers: dict[str, ServerSettings] = {}
+    local: dict[str, LocalSettings] = {}
+
+    @model_validator(mode="after")
+    def _places_belong_to_models(self) -> "Settings":
+        chosen = list(self.chosen().values())
+        served = {model.model for model in chosen if isinstance(model, ServedChat)}
+        loaded = {model.model for model in chosen if not isinstance(model, ServedChat)}
+        for table, named, known in (("servers", self.servers, served), ("local", self.local, loaded)):
+            for name in named:
+                if name not in known:
+                    there = f"the settings have {', '.join(sorted(known))}" if known else "the settings have none"
+                    raise ValueError(f'[{table}."{name}"] belongs to no model: {there} of that kind')
+        for name in sorted(served - self.servers.keys()):
+            raise ValueError(
+                f'it is not said where {name} is served: add [servers."{name}"] with urls = ["http://…/v1"]'
+            )
+        return self
+
+    def chosen(self) -> dict[str, ChosenModel]:
+        """The models that the user chose, by the key of their table."""
+        tables: dict[str, Section] = {
+            "generation.writer": self.generation.writer,
+            "generation.critic": self.generation.critic,
+            "generation.painter": self.generation.painter,
+            "generation.viewer": self.generation.viewer,
+            "selection.encoder": self.selection.encoder,
+        }
+        return {key: table for key, table in tables.items() if isinstance(table, ChosenModel)}
 
 
 def read_settings(path: Path) -> Settings:
@@ -137,21 +259,55 @@ def read_settings(path: Path) -> Settings:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"unknown setting '{key}'; known here: {', '.join(_known_beside(problem['loc']))}"
-    if problem["type"] == "missing":
-        return f"setting '{key}' is missing; 'interlake init' shows it in a new lake's file"
+    names, section = _located(problem["loc"])
+    key = ".".join(names)
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"unknown setting '{key}'; known here: {', '.join(section.model_fields)}"
+        case "missing" | "union_tag_not_found":
+            key += ".backend" if problem["type"] == "union_tag_not_found" else ""
+            return f"setting '{key}' is missing; 'interlake init' shows it in a new lake's file"
+        case "union_tag_invalid":
+            context = problem["ctx"]
+            return f"setting '{key}.backend' is '{context['tag']}', not one of {context['expected_tags']}"
+        case "value_error" if not key:
+            return str(problem["ctx"]["error"])
+        case "value_error":
+            return f"setting '{key}' is {problem['input']!r}: {problem['ctx']['error']}"
     return f"setting '{key}' is {problem['input']!r}: {_lower_first(problem['msg'])}"
 
 
-def _known_beside(location: tuple[int | str, ...]) -> list[str]:
+def _located(location: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel]]:
+    """The names of the keys down to a problem, and the section that the last of them stands in."""
+    names: list[str] = []
     section: type[BaseModel] = Settings
-    for part in location[:-1]:
-        annotation = section.model_fields[str(part)].annotation
-        assert isinstance(annotation, type)
-        section = annotation
-    return list(section.model_fields)
+    inside: Any = Settings
+    steps = iter(location)
+    for step in steps:
+        if isinstance(inside, type) and issubclass(inside, BaseModel):
+            section = inside
+            names.append(str(step))
+            field = inside.model_fields.get(str(step))
+            inside = field.annotation if field else None
+            if choices := [each for each in _choices(inside) if field and field.discriminator]:
+                tag = next(steps, None)  # which of the choices: it is no key of the file
+                inside = next(
+                    (each for each in choices if tag in get_args(each.model_fields["backend"].annotation)), None
+                )
+        else:
+            names.append(str(step))
+            inside = get_args(inside)[-1] if get_origin(inside) is dict else None
+    return names, section
+
+
+def _choices(annotation: Any) -> Iterator[type[BaseModel]]:
+    for each in get_args(annotation):
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            yield each
+
+
+def _tags(section: type[BaseModel]) -> tuple[str, ...]:
+    return get_args(section.model_fields["backend"].annotation)
 
 
 def _lower_first(text: str) -> str:
@@ -160,56 +316,4 @@ def _lower_first(text: str) -> str:
 
 def default_settings(profile: str) -> str:
     """The text of interlake.toml for a new lake."""
-    chat, viewer, painter, encoder = {
-        "embedded": ("smollm2", "scene", "openmoji", "descriptor"),
-        "fake": ("fake", "fake", "fake", "fake"),
-    }[profile]
-    return _TEMPLATE.format(profile=profile, chat=chat, viewer=viewer, painter=painter, encoder=encoder)
-
-
-_TEMPLATE = """\
-# interlake.toml, profile {profile}. Every key is optional but the backends; unknown keys are errors.
-
-[generation]            # what is made; all of it enters the ids of samples
-turns = 2               # questions and answers in a dialogue
-attempts = 3            # how often a model is asked again after a reply that cannot be used
-
-[generation.rounds]     # rewrites at most, by stage; 0: one draft, no critique
-question = 3
-answer = 3
-image = 3
-
-[generation.writer]
-backend = "{chat}"
-[generation.writer.sampling]
-temperature = 0.4
-top_p = 0.95
-top_k = 40
-min_p = 0.05
-repeat_penalty = 1.05
-
-[generation.critic]     # asked when the deterministic checks find nothing; "checks": nobody is asked
-backend = "{chat}"
-
-[generation.painter]
-backend = "{painter}"
-width = 512
-height = 512
-
-[generation.viewer]
-backend = "{viewer}"
-
-[selection.encoder]     # what is kept; none of it enters an id
-backend = "{encoder}"
-
-[selection.duplicates]
-policy = "both"         # both, image, text, either
-image = 0.95            # cosine thresholds; they belong to the encoder
-text = 0.85
-
-[run]                   # how the work is done
-batch_size = 8          # samples in one batch, which is one commit
-open_batches = 2        # batches at work at once
-when_exhausted = "stop" # stop, or deepen the least covered topics
-lock_timeout = 60       # seconds to wait for another process to leave the lake
-"""
+    return resources.files("flows.profiles").joinpath(f"{profile}.toml").read_text(encoding="utf-8")

@@ -1,17 +1,33 @@
 """The cast: which model plays which role. The only place where settings become adapters."""
 
+import asyncio
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 from flows.errors import UserError
-from flows.settings import ChatSettings, CriticSettings, EncoderSettings, PainterSettings, Settings, ViewerSettings
+from flows.settings import (
+    UNPINNED,
+    ChecksAlone,
+    ChosenModel,
+    CriticSettings,
+    DiffusedPictures,
+    LocalSettings,
+    OpenClipSettings,
+    ServedChat,
+    Settings,
+    ViewerSettings,
+    WriterSettings,
+)
 from models.chat import ChatModel
 from models.drawing import TextToImage
 from models.embedding import Encoder
 from models.errors import TerminalError
 from models.identity import ModelIdentity
+from models.weights import Weights, WeightsSource, find_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,46 +49,168 @@ class Cast:
 
 
 class Studio:
-    """Opens the adapters that the settings name, each one once, and closes them all."""
+    """Opens the adapters that the settings name, each one once, and closes them all.
+
+    Entered, it opens the whole cast; each role can be opened by itself as well. UserError names the setting whose
+    model cannot be used here.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._chats: dict[str, ChatModel] = {}
+        self._chats: dict[tuple[str, ...], ChatModel] = {}
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Cast:
-        generation = self._settings.generation
         try:
-            with _named("generation.writer", generation.writer.backend):
-                writer = await self._chat(generation.writer)
-            with _named("generation.critic", generation.critic.backend):
-                critic = None if generation.critic.backend == "checks" else await self._chat(generation.critic)
-            with _named("generation.painter", generation.painter.backend):
-                painter = _painter(generation.painter)
-            viewer, encoder = _viewer(generation.viewer), _encoder(self._settings.selection.encoder)
+            return Cast(
+                writer=await self.writer(),
+                critic=await self.critic(),
+                painter=await self.painter(),
+                viewer=await self.viewer(),
+                encoder=await self.encoder(),
+            )
         except BaseException:
-            await self._exits.aclose()
+            await self.close()
             raise
-        return Cast(writer=writer, critic=critic, painter=painter, viewer=viewer, encoder=encoder)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
         await self._exits.aclose()
 
-    async def _chat(self, settings: ChatSettings | CriticSettings) -> ChatModel:
-        if settings.backend not in self._chats:
-            self._chats[settings.backend] = await self._open_chat(settings)
-        return self._chats[settings.backend]
+    async def writer(self) -> ChatModel:
+        return await self._chat("generation.writer", self._settings.generation.writer)
 
-    async def _open_chat(self, settings: ChatSettings | CriticSettings) -> ChatModel:
-        if settings.backend == "fake":
+    async def critic(self) -> ChatModel | None:
+        settings = self._settings.generation.critic
+        return None if isinstance(settings, ChecksAlone) else await self._chat("generation.critic", settings)
+
+    async def viewer(self) -> ChatModel:
+        return await self._chat("generation.viewer", self._settings.generation.viewer)
+
+    async def painter(self) -> TextToImage:
+        settings = self._settings.generation.painter
+        with _named("generation.painter", settings.backend):
+            if isinstance(settings, DiffusedPictures):
+                return await self._open_pipeline(settings)
+            if settings.backend == "fake":
+                from models.fakes import FakePainter
+
+                return FakePainter()
+            from models.openmoji_painter import OpenmojiPainter
+
+            return OpenmojiPainter()
+
+    async def encoder(self) -> Encoder:
+        settings = self._settings.selection.encoder
+        with _named("selection.encoder", settings.backend):
+            if isinstance(settings, OpenClipSettings):
+                return await self._open_clip(settings)
+            if settings.backend == "fake":
+                from models.fakes import FakeEncoder
+
+                return FakeEncoder()
+            if settings.backend == "descriptor":
+                from models.descriptor_encoder import DescriptorEncoder
+
+                return DescriptorEncoder()
+            from models.scene_clip_encoder import SceneClipEncoder
+
+            return await self._exits.enter_async_context(SceneClipEncoder())
+
+    async def _chat(self, key: str, settings: WriterSettings | CriticSettings | ViewerSettings) -> ChatModel:
+        assert not isinstance(settings, ChecksAlone), "the checks are no model"
+        model = (settings.model, settings.revision) if isinstance(settings, ServedChat) else ()
+        who = (settings.backend, *model)
+        if who not in self._chats:
+            with _named(key, settings.backend):
+                if isinstance(settings, ServedChat):
+                    self._chats[who] = await self._open_server(settings)
+                else:
+                    self._chats[who] = await self._open_embedded(settings.backend)
+        return self._chats[who]
+
+    async def _open_embedded(self, backend: str) -> ChatModel:
+        if backend == "fake":
             from models.fakes import FakeChat
 
             return FakeChat()
+        if backend == "scene":
+            from models.scene_critic import SceneCritic
+
+            return SceneCritic()
         from models.llama_chat import LlamaChat
 
         return await self._exits.enter_async_context(LlamaChat())
+
+    async def _open_server(self, settings: ServedChat) -> ChatModel:
+        from models.server_chat import ServerChat, ServerSource
+
+        if settings.revision == UNPINNED:
+            raise TerminalError(
+                f"{settings.model} is not pinned: run 'interlake models pin', or write revision = \"as-served\" "
+                "where nobody knows which one the server has"
+            )
+        place = self._settings.servers[settings.model]
+        source = ServerSource(
+            model=settings.model,
+            revision=settings.revision,
+            licence=settings.licence,
+            urls=place.urls,
+            at_once=place.at_once,
+            timeout=place.timeout,
+            api_key=_secret(place.api_key_env),
+            dialect=place.dialect,
+        )
+        return await self._exits.enter_async_context(ServerChat(source))
+
+    async def _open_pipeline(self, settings: DiffusedPictures) -> TextToImage:
+        from models.diffusers_painter import DiffusersPainter, PipelineSite
+
+        place = self._place(settings)
+        site = PipelineSite(device=place.device, offload=place.offload, batch=place.batch, window=place.window)
+        weights = await _weights(settings, settings.model, place)
+        return await self._exits.enter_async_context(DiffusersPainter(weights, dtype=settings.dtype, site=site))
+
+    async def _open_clip(self, settings: OpenClipSettings) -> Encoder:
+        from models.open_clip_encoder import OpenClipEncoder
+
+        place = self._place(settings)
+        encoder = OpenClipEncoder(
+            await _weights(settings, settings.model, place),
+            architecture=settings.architecture,
+            dtype=settings.dtype,
+            device=place.device,
+            batch=place.batch,
+            window=place.window,
+        )
+        return await self._exits.enter_async_context(encoder)
+
+    def _place(self, settings: ChosenModel) -> LocalSettings:
+        return self._settings.local.get(settings.model, LocalSettings())
+
+
+async def _weights(settings: ChosenModel, name: str, place: LocalSettings) -> Weights:
+    source = WeightsSource(
+        name=name,
+        revision=None if settings.revision == UNPINNED else settings.revision,
+        folder=Path(place.folder) if place.folder else None,
+        licence=settings.licence,
+    )
+    return await asyncio.to_thread(find_weights, source)
+
+
+def _secret(variable: str | None) -> str | None:
+    """The value of an environment variable that settings name; TerminalError when it is not there."""
+    if variable is None:
+        return None
+    value = os.environ.get(variable)
+    if not value:
+        raise TerminalError(f"the environment variable {variable}, which api_key_env names, is not set")
+    return value
 
 
 @contextmanager
@@ -87,33 +225,3 @@ def _named(key: str, backend: str) -> Iterator[None]:
             f"setting '{key}.backend' is '{backend}', and {error.name} is not installed: "
             "install interlake with its extra 'embedded', or choose another backend"
         ) from error
-
-
-def _painter(settings: PainterSettings) -> TextToImage:
-    if settings.backend == "fake":
-        from models.fakes import FakePainter
-
-        return FakePainter()
-    from models.openmoji_painter import OpenmojiPainter
-
-    return OpenmojiPainter()
-
-
-def _viewer(settings: ViewerSettings) -> ChatModel:
-    if settings.backend == "fake":
-        from models.fakes import FakeChat
-
-        return FakeChat()
-    from models.scene_critic import SceneCritic
-
-    return SceneCritic()
-
-
-def _encoder(settings: EncoderSettings) -> Encoder:
-    if settings.backend == "fake":
-        from models.fakes import FakeEncoder
-
-        return FakeEncoder()
-    from models.descriptor_encoder import DescriptorEncoder
-
-    return DescriptorEncoder()

@@ -17,6 +17,7 @@ from storage.records import (
     ClaimRow,
     DecisionRow,
     DuplicateRow,
+    EmbeddingRow,
     ImageRow,
     IterationRow,
     ModelRow,
@@ -57,6 +58,7 @@ COPIED = (
     Copied(name="images", kind=ImageRow, first_of=("image_sha256",), select="* EXCLUDE (line)"),
     Copied(name="claims", kind=ClaimRow, select="* EXCLUDE (package), json_array_length(templates)::BIGINT AS turns"),
     Copied(name="turns", kind=TurnRow),
+    Copied(name="embeddings", kind=EmbeddingRow),
     Copied(name="iterations", kind=IterationRow),
     Copied(
         name="calls",
@@ -78,7 +80,7 @@ DERIVED = {
         lance_version BIGINT, sha256 VARCHAR""",
     "samples": """
         sample_id VARCHAR, slot_id VARCHAR, topic_id VARCHAR, recipe_id VARCHAR, run_id VARCHAR, version BIGINT,
-        turns BIGINT, outcome VARCHAR, stage VARCHAR, reason VARCHAR""",
+        turns BIGINT, outcome VARCHAR, stage VARCHAR, reason VARCHAR, licences VARCHAR""",
     "runs": """
         run_id VARCHAR, kind VARCHAR, started_at TIMESTAMPTZ, finished_at TIMESTAMPTZ, state VARCHAR,
         recipe_id VARCHAR, flow_run_id VARCHAR, planned BIGINT, kept BIGINT, rejected BIGINT, duplicate BIGINT,
@@ -90,10 +92,10 @@ DERIVED = {
 
 _SAMPLES = """
 WITH placed AS (
-    SELECT sample_id, slot_id, topic_id, recipe_id, run_id, version, turns, line, TRUE AS is_made
+    SELECT sample_id, slot_id, topic_id, recipe_id, run_id, version, turns, line, TRUE AS is_made, licences
     FROM {source}stored.samples WHERE version <= {upto} AND {samples}
     UNION ALL
-    SELECT sample_id, slot_id, topic_id, recipe_id, run_id, version, turns, line, FALSE AS is_made
+    SELECT sample_id, slot_id, topic_id, recipe_id, run_id, version, turns, line, FALSE AS is_made, NULL AS licences
     FROM {source}main.claims WHERE version <= {upto} AND {samples}
 ), latest AS (
     SELECT *, max(version) FILTER (NOT is_made) OVER (PARTITION BY sample_id) AS claimed_at,
@@ -116,7 +118,7 @@ WITH placed AS (
 SELECT sample_id, slot_id, topic_id, recipe_id, run_id, version, turns,
     CASE WHEN is_closed THEN outcome ELSE 'open' END AS outcome,
     CASE WHEN is_closed THEN stage END AS stage,
-    CASE WHEN is_closed THEN reason END AS reason
+    CASE WHEN is_closed THEN reason END AS reason, licences
 FROM judged
 """
 

@@ -75,7 +75,8 @@ class Lake:
             raise NotALake(f"{path} is not a lake; make one with 'interlake init --lake {path}'")
         theirs = unseal(path / MARK, "format")["format"]
         if theirs != FORMAT:
-            raise NotALake(f"{path} has lake format {theirs}, this interlake reads format {FORMAT}; update interlake")
+            way_out = "update interlake" if cast("int", theirs) > FORMAT else "read it with the interlake that made it"
+            raise NotALake(f"{path} has lake format {theirs}, this interlake reads format {FORMAT}; {way_out}")
         body = unseal(path / MARK, "seed")
         return cls(path=path, seed=cast("int", body["seed"]))
 

@@ -19,7 +19,7 @@ from storage.durable import sync_file, sync_folder, write_synced
 from storage.errors import LakeDamaged
 from storage.records import TABLES, ImageRow, Row, to_arrow
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 IMAGE_PACK = "images.pack"
 

@@ -166,7 +166,10 @@ class RunEndRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRow(Row):
-    """A sample that was made as far as it could be; what became of it is a decision."""
+    """A sample that was made as far as it could be; what became of it is a decision.
+
+    `licences` is a JSON object: the licence of the model in each role (SPDX) that had a part in it.
+    """
 
     table = "samples"
     key = ("sample_id",)
@@ -175,12 +178,13 @@ class SampleRow(Row):
     topic_id: str
     recipe_id: str
     turns: int
+    licences: str
     run_id: Annotated[str, PROVENANCE]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRow(Row):
-    """A finished turn (turns count from 1). `width` and `height` in pixels; vectors are named by hash and encoder."""
+    """A finished turn (turns count from 1). `width` and `height` in pixels; `licence` is the picture's."""
 
     table = "turns"
     key = ("sample_id", "turn")
@@ -195,6 +199,16 @@ class TurnRow(Row):
     width: int
     height: int
     licence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingRow(Row):
+    """The vectors of a turn by one encoder: of its picture, and of its caption. A turn may have those of several."""
+
+    table = "embeddings"
+    key = ("sample_id", "turn", "encoder")
+    sample_id: str
+    turn: int
     encoder: str
     image_vector_sha256: str
     text_vector_sha256: str
@@ -231,7 +245,8 @@ class CallRow(Row):
     """One request to one model and what came back; `key` is the sha256 of the canonical request.
 
     `response` is JSON; `error` is the reason word when the backend answered without usable content. `seconds` is
-    wall time; `tries` counts requests sent, repeats after transient errors included.
+    wall time; `tries` counts requests sent, repeats after transient errors included. `backend` is JSON of what the
+    backend told of this answer alone (fingerprint, batch), null where it told nothing.
     """
 
     table = "calls"
@@ -256,6 +271,7 @@ class CallRow(Row):
     run_id: Annotated[str, PROVENANCE]
     seconds: Annotated[float, PROVENANCE]
     tries: Annotated[int, PROVENANCE]
+    backend: Annotated[str | None, PROVENANCE]
     started_at: Annotated[datetime, PROVENANCE]
 
 
@@ -286,7 +302,8 @@ class VectorRow(Row):
 class DecisionRow(Row):
     """What became of a sample, or of one of its turns; the latest in version order holds.
 
-    `kind`: `build`, `duplicates`, … ; `outcome`: `kept`, `rejected`, `duplicate`, `failed`; `evidence` is JSON.
+    `kind`: `build`, `duplicate`, `reembed`; `outcome`: `kept`, `rejected`, `duplicate`, `failed`; `evidence` is JSON.
+    `encoder` is the one whose vectors were compared, null where none were; a kept sample is shown with the latest.
     """
 
     table = "decisions"
@@ -299,6 +316,7 @@ class DecisionRow(Row):
     stage: str | None
     reason: str | None
     evidence: str
+    encoder: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +349,7 @@ TABLES: dict[str, type[Row]] = {
         RunEndRow,
         SampleRow,
         TurnRow,
+        EmbeddingRow,
         IterationRow,
         CallRow,
         ImageRow,

@@ -16,7 +16,17 @@ import pyarrow as pa
 from storage.errors import LakeDamaged
 from storage.lake import Lake
 from storage.packages import read_picture
-from storage.records import DecisionRow, ImageRow, Row, SampleRow, TopicRow, TurnRow, VectorRow, from_arrow
+from storage.records import (
+    DecisionRow,
+    EmbeddingRow,
+    ImageRow,
+    Row,
+    SampleRow,
+    TopicRow,
+    TurnRow,
+    VectorRow,
+    from_arrow,
+)
 from storage.versions import PackageEntry, Version
 
 NORM_TOLERANCE = 1e-3
@@ -47,10 +57,12 @@ SCHEMA = pa.schema(_COLUMNS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleState:
-    """Where a sample stands in a version: whether it is kept, and which of its turns repeat another sample's."""
+    """Where a sample stands in a version: whether it is kept, which of its turns repeat another sample's, and by whose
+    vectors that was last decided."""
 
     kept: bool
     flagged: frozenset[int]
+    encoder: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +70,7 @@ class ShownTurn:
     """A turn as the table shows it, without its bytes; `version` is the one that completed its sample."""
 
     row: TurnRow
+    vectors: EmbeddingRow
     topic: TopicRow
     flagged: bool
     version: int
@@ -94,14 +107,17 @@ def decided_samples(lake: Lake, version: Version) -> dict[str, SampleState]:
     made_now = _column(lake, SampleRow, added, "sample_id")
     decisions = _rows_of(lake, DecisionRow, added if sample_ids <= made_now else version, sample_ids)
     latest: dict[str, dict[int | None, str]] = {sample_id: {} for sample_id in sample_ids}
+    encoders: dict[str, str] = {}
     for row, _ in decisions:
         latest[row.sample_id][row.turn] = row.outcome
-    return {sample_id: _state(outcomes) for sample_id, outcomes in sorted(latest.items())}
+        if row.encoder is not None:
+            encoders[row.sample_id] = row.encoder
+    return {sample_id: _state(latest[sample_id], encoders.get(sample_id)) for sample_id in sorted(latest)}
 
 
-def _state(outcomes: Mapping[int | None, str]) -> SampleState:
+def _state(outcomes: Mapping[int | None, str], encoder: str | None) -> SampleState:
     flagged = frozenset(turn for turn, outcome in outcomes.items() if turn is not None and outcome == "duplicate")
-    return SampleState(kept=outcomes.get(None) == "kept", flagged=flagged)
+    return SampleState(kept=outcomes.get(None) == "kept", flagged=flagged, encoder=encoder)
 
 
 def shown_turns(
@@ -113,14 +129,21 @@ def shown_turns(
     source = added if wanted <= _column(lake, SampleRow, added, "sample_id") else version
     samples = {row.sample_id: row for row, _ in _rows_of(lake, SampleRow, source, wanted)}
     turns = {(row.sample_id, row.turn): (row, number) for row, number in _rows_of(lake, TurnRow, source, wanted)}
+    vectors = {
+        (row.sample_id, row.turn): row
+        for row, _ in _rows_of(lake, EmbeddingRow, source, wanted)
+        if row.encoder == states[row.sample_id].encoder
+    }
     completed: dict[str, int] = {}
     for row, number in turns.values():
         completed[row.sample_id] = max(number, completed.get(row.sample_id, 0))
     _refuse_missing("sample", wanted - set(samples))
     _refuse_missing("topic", {row.topic_id for row in samples.values()} - set(topics))
+    _refuse_missing("vectors of a turn of sample", {sample_id for sample_id, _ in turns.keys() - vectors.keys()})
     return [
         ShownTurn(
             row=row,
+            vectors=vectors[sample_id, turn],
             topic=topics[samples[sample_id].topic_id],
             flagged=turn in states[sample_id].flagged,
             version=completed[sample_id],
@@ -159,9 +182,9 @@ def find_pictures(lake: Lake, version: Version, sha256s: Collection[str]) -> dic
     return found
 
 
-def find_vectors(lake: Lake, version: Version, turns: Iterable[TurnRow]) -> dict[tuple[str, str], Floats]:
+def find_vectors(lake: Lake, version: Version, named: Iterable[EmbeddingRow]) -> dict[tuple[str, str], Floats]:
     """Checked vectors by hash and encoder; LakeDamaged when one is nowhere, ValueError when it is no unit vector."""
-    missing = {(sha256, row.encoder) for row in turns for sha256 in (row.image_vector_sha256, row.text_vector_sha256)}
+    missing = {(sha256, row.encoder) for row in named for sha256 in (row.image_vector_sha256, row.text_vector_sha256)}
     found: dict[tuple[str, str], Floats] = {}
     for entry in reversed(version.packages):
         if not missing:
@@ -202,8 +225,10 @@ def arrow_table(
     columns["flagged"] = pa.array([turn.flagged for turn in turns])
     columns["version"] = pa.array([turn.version for turn in turns], pa.int64())
     columns["image"] = pa.array([_read_image(lake, row, places) for row in rows], pa.large_binary())
-    columns["image_vector"] = _vector_array([vectors[row.image_vector_sha256, row.encoder] for row in rows])
-    columns["text_vector"] = _vector_array([vectors[row.text_vector_sha256, row.encoder] for row in rows])
+    named = [turn.vectors for turn in turns]
+    columns["encoder"] = pa.array([row.encoder for row in named])
+    columns["image_vector"] = _vector_array([vectors[row.image_vector_sha256, row.encoder] for row in named])
+    columns["text_vector"] = _vector_array([vectors[row.text_vector_sha256, row.encoder] for row in named])
     return pa.table({name: columns[name] for name in (*SCHEMA.names, "image_vector", "text_vector")})
 
 

@@ -54,6 +54,7 @@ VERSIONS_PER_SYNC = 64
 ADD_ROWS = 128
 READ_ROWS = 4096
 IDS_PER_FILTER = 500
+VECTORS = ("image_vector", "text_vector")
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.:-]+")
 _Stamp = tuple[int, int]
@@ -139,8 +140,8 @@ def _bring_up(lake: Lake, table: LanceTable, version: Version) -> None:
 def _apply(lake: Lake, table: LanceTable, version: Version, topics: Mapping[str, TopicRow]) -> None:
     """Show what one version changed: delete samples that are no longer as shown, add the kept ones not shown."""
     states = decided_samples(lake, version)
-    shown = _shown_flags(table, list(states))
-    stale = [sample_id for sample_id, flags in shown.items() if not _is_current(states[sample_id], flags)]
+    shown = _shown_states(table, list(states))
+    stale = [sample_id for sample_id, state in shown.items() if state != states[sample_id]]
     fresh = {
         sample_id: state
         for sample_id, state in states.items()
@@ -148,24 +149,24 @@ def _apply(lake: Lake, table: LanceTable, version: Version, topics: Mapping[str,
     }
     turns = shown_turns(lake, version, fresh, topics) if fresh else []
     places = find_pictures(lake, version, {turn.row.image_sha256 for turn in turns})
-    vectors = find_vectors(lake, version, [turn.row for turn in turns])
+    vectors = find_vectors(lake, version, [turn.vectors for turn in turns])
     for chosen in _id_filters(stale):
         table.delete(chosen)
     for first in range(0, len(turns), ADD_ROWS):
         _add(table, arrow_table(lake, turns[first : first + ADD_ROWS], places, vectors))
 
 
-def _is_current(state: SampleState, flags: Mapping[int, bool]) -> bool:
-    return state.kept and all(flagged == (turn in state.flagged) for turn, flagged in flags.items())
-
-
-def _shown_flags(table: LanceTable, sample_ids: Sequence[str]) -> dict[str, dict[int, bool]]:
-    """Which of some samples the table shows, each with its turns and whether they are flagged."""
-    shown: dict[str, dict[int, bool]] = {}
+def _shown_states(table: LanceTable, sample_ids: Sequence[str]) -> dict[str, SampleState]:
+    """Which of some samples the table shows, and as what."""
+    flags: dict[tuple[str, str], dict[int, bool]] = {}
     for chosen in _id_filters(sample_ids):
-        for row in table.search().where(chosen).select(["sample_id", "turn", "flagged"]).to_arrow().to_pylist():
-            shown.setdefault(row["sample_id"], {})[row["turn"]] = row["flagged"]
-    return shown
+        names = ["sample_id", "encoder", "turn", "flagged"]
+        for row in table.search().where(chosen).select(names).to_arrow().to_pylist():
+            flags.setdefault((row["sample_id"], row["encoder"]), {})[row["turn"]] = row["flagged"]
+    return {
+        sample_id: SampleState(kept=True, flagged=frozenset(t for t in turns if turns[t]), encoder=encoder)
+        for (sample_id, encoder), turns in flags.items()
+    }
 
 
 def _id_filters(sample_ids: Sequence[str]) -> Iterator[str]:
@@ -181,11 +182,13 @@ def _id_filters(sample_ids: Sequence[str]) -> Iterator[str]:
 def _add(table: LanceTable, rows: pa.Table) -> None:
     _refuse_other_encoder(table, rows)
     vector_type = rows.schema.field("image_vector").type
+    if "image_vector" in table.schema.names and table.schema.field("image_vector").type != vector_type:
+        if table.count_rows():
+            theirs, ours = table.schema.field("image_vector").type.list_size, vector_type.list_size
+            raise ValueError(f"the table of turns has vectors of {theirs} numbers, these have {ours}")
+        table.drop_columns(list(VECTORS))  # of the encoder that the lake has moved away from; older tags keep them
     if "image_vector" not in table.schema.names:
-        table.add_columns([pa.field("image_vector", vector_type), pa.field("text_vector", vector_type)])
-    theirs, ours = table.schema.field("image_vector").type.list_size, vector_type.list_size
-    if theirs != ours:
-        raise ValueError(f"the table of turns has vectors of {theirs} numbers, these have {ours}")
+        table.add_columns([pa.field(name, vector_type) for name in VECTORS])
     table.add(rows)
 
 
@@ -328,9 +331,9 @@ def kept_vectors(lake: Lake, version: Version) -> Iterator[KeptVectors]:
 
 
 def _read_vectors(table: LanceTable, row_ids: Sequence[int]) -> list[KeptVectors]:
-    names = ["version", "sample_id", "turn", "encoder", "image_vector", "text_vector"]
+    names = ["version", "sample_id", "turn", "encoder", *VECTORS]
     found = table.take_row_ids(list(row_ids)).select(names).with_row_id().to_arrow()
-    image, text = (_matrix(found[name]) for name in ("image_vector", "text_vector"))
+    image, text = (_matrix(found[name]) for name in VECTORS)
     places = {row_id: place for place, row_id in enumerate(found["_rowid"].to_pylist())}
     rows = found.select(names[:4]).to_pylist()
     return [

@@ -6,7 +6,15 @@ from typing import TypeVar
 
 from flows.recorder import Address, Recorder
 from flows.seir.replies import BadReply, Reply, parse_reply, schema_of
-from flows.settings import GenerationSettings, SamplingSettings
+from flows.settings import (
+    CriticSettings,
+    EmbeddedChat,
+    GenerationSettings,
+    SamplingSettings,
+    ServedChat,
+    ViewerSettings,
+    WriterSettings,
+)
 from flows.studio import Cast
 from models.chat import ChatModel, ChatRequest, Message, Sampling
 from models.drawing import Drawing, DrawRequest
@@ -54,19 +62,19 @@ class Asker:
 
     async def write(self, place: Place, messages: Sequence[Message], reply: type[P], max_tokens: int) -> P:
         """Have the writer reply in the shape of `reply`; SlotFailedError after the last unusable reply."""
-        return await self._chat(
-            self.cast.writer, _sampling(self.settings.writer.sampling, max_tokens), place, messages, reply
-        )
+        sampling = _sampling(self.settings.writer, max_tokens)
+        return await self._chat(self.cast.writer, sampling, place, messages, reply)
 
     async def criticise(
         self, critic: ChatModel, place: Place, messages: Sequence[Message], reply: type[P], max_tokens: int
     ) -> P:
         """Have the text critic reply; errors as for `write`."""
-        return await self._chat(critic, _sampling(self.settings.critic.sampling, max_tokens), place, messages, reply)
+        return await self._chat(critic, _sampling(self.settings.critic, max_tokens), place, messages, reply)
 
     async def view(self, place: Place, messages: Sequence[Message], reply: type[P], max_tokens: int) -> P:
         """Have the image critic reply; errors as for `write`."""
-        return await self._chat(self.cast.viewer, _sampling(NO_SAMPLING, max_tokens), place, messages, reply)
+        sampling = _sampling(self.settings.viewer, max_tokens)
+        return await self._chat(self.cast.viewer, sampling, place, messages, reply)
 
     async def draw(self, place: Place, caption: str) -> Drawing:
         """Have the caption drawn; errors as for `write`."""
@@ -150,5 +158,7 @@ class Asker:
         )
 
 
-def _sampling(settings: SamplingSettings, max_tokens: int) -> Sampling:
-    return Sampling(**settings.model_dump(), max_tokens=max_tokens)
+def _sampling(settings: WriterSettings | CriticSettings | ViewerSettings, max_tokens: int) -> Sampling:
+    """The sampling of a chat model; those that know of none are asked with what is neutral."""
+    sampling = settings.sampling if isinstance(settings, EmbeddedChat | ServedChat) else NO_SAMPLING
+    return Sampling(**sampling.model_dump(), max_tokens=max_tokens)

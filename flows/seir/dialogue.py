@@ -25,7 +25,7 @@ from models.chat import Message
 from models.embedding import Vector
 from models.picture import Picture
 from storage.canonical import canonical_text, sha256_hex
-from storage.records import IterationRow, TurnRow
+from storage.records import EmbeddingRow, IterationRow, Row, TurnRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +52,13 @@ class Dialogue:
 
     brief: Brief
     turns: Sequence[TurnRow]
+    embeddings: Sequence[EmbeddingRow]
     iterations: Sequence[IterationRow]
     vectors: Mapping[str, Vector]
     failure: Failure | None
+
+    def rows(self) -> tuple[Row, ...]:
+        return (*self.turns, *self.embeddings, *self.iterations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class Playwright:
     brief: Brief
     history: list[PastTurn] = field(default_factory=list)
     turns: list[TurnRow] = field(default_factory=list)
+    embeddings: list[EmbeddingRow] = field(default_factory=list)
     iterations: list[IterationRow] = field(default_factory=list)
     vectors: dict[str, Vector] = field(default_factory=dict)
 
@@ -88,6 +93,7 @@ class Playwright:
         return Dialogue(
             brief=self.brief,
             turns=tuple(self.turns),
+            embeddings=tuple(self.embeddings),
             iterations=tuple(self.iterations),
             vectors=dict(self.vectors),
             failure=failure,
@@ -113,6 +119,12 @@ class Playwright:
                 width=picture.width,
                 height=picture.height,
                 licence=drawn.licence,
+            )
+        )
+        self.embeddings.append(
+            EmbeddingRow(
+                sample_id=self.brief.sample_id,
+                turn=turn,
                 encoder=model_id(self.asker.cast.encoder.identity),
                 image_vector_sha256=image,
                 text_vector_sha256=text,

@@ -17,6 +17,7 @@ from storage.records import (
     ClaimRow,
     DecisionRow,
     DuplicateRow,
+    EmbeddingRow,
     IterationRow,
     ModelRow,
     RecipeRow,
@@ -125,13 +126,12 @@ def sample_row(sample_id: str, run_id: str = "run1", *, turns: int = 1) -> Sampl
         topic_id="t1",
         recipe_id="recipe1",
         turns=turns,
+        licences="{}",
         run_id=run_id,
     )
 
 
-def turn_row(
-    sample_id: str, turn: int, *, picture: bytes, image_vector: bytes, text_vector: bytes, encoder: str = ENCODER
-) -> TurnRow:
+def turn_row(sample_id: str, turn: int, *, picture: bytes) -> TurnRow:
     return TurnRow(
         sample_id=sample_id,
         turn=turn,
@@ -144,9 +144,16 @@ def turn_row(
         width=8,
         height=8,
         licence="CC0-1.0",
+    )
+
+
+def embedding_row(sample_id: str, turn: int, *, image: bytes, text: bytes, encoder: str = ENCODER) -> EmbeddingRow:
+    return EmbeddingRow(
+        sample_id=sample_id,
+        turn=turn,
         encoder=encoder,
-        image_vector_sha256=sha256_hex(image_vector),
-        text_vector_sha256=sha256_hex(text_vector),
+        image_vector_sha256=sha256_hex(image),
+        text_vector_sha256=sha256_hex(text),
     )
 
 
@@ -162,13 +169,14 @@ def made_sample(
     pictures = [png(int(angle) % 256) for angle in degrees]
     images = list(vectors) if vectors is not None else [direction(angle) for angle in degrees]
     texts = [direction(angle + 1, dims=len(images[0]) // 4) for angle in degrees]
-    turns = [
-        turn_row(sample_id, turn, picture=picture, image_vector=image, text_vector=text, encoder=encoder)
-        for (turn, _), picture, image, text in zip(numbers, pictures, images, texts, strict=True)
+    turns = [turn_row(sample_id, turn, picture=picture) for (turn, _), picture in zip(numbers, pictures, strict=True)]
+    embeddings = [
+        embedding_row(sample_id, turn, image=image, text=text, encoder=encoder)
+        for (turn, _), image, text in zip(numbers, images, texts, strict=True)
     ]
     unique = {data: vector_row(data, encoder) for data in (*images, *texts)}
     sample = sample_row(sample_id, run_id, turns=len(degrees))
-    return package(sample, *turns, *unique.values(), pictures=pictures)
+    return package(sample, *turns, *embeddings, *unique.values(), pictures=pictures)
 
 
 def decision_row(
@@ -179,6 +187,7 @@ def decision_row(
     decision_id: str | None = None,
     stage: str | None = None,
     reason: str | None = None,
+    encoder: str = ENCODER,
 ) -> DecisionRow:
     return DecisionRow(
         decision_id=decision_id or f"decision-{sample_id}-{turn}-{outcome}",
@@ -189,6 +198,7 @@ def decision_row(
         stage=stage,
         reason=reason,
         evidence="{}",
+        encoder=encoder,
     )
 
 
@@ -248,5 +258,6 @@ def call_row(call_id: str, sample_id: str, *, request: str = "{}", response: str
         run_id="run1",
         seconds=0.25,
         tries=1,
+        backend=None,
         started_at=NOON,
     )

@@ -109,10 +109,11 @@ def test_a_folder_that_is_no_lake_is_told_so(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_lake_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "way_out"), [(1, "that made it"), (3, "update interlake")])
+def test_a_lake_of_another_format_is_refused(tmp_path: Path, number: int, way_out: str) -> None:
     lake = new_lake(tmp_path / "lake")
-    (lake.path / "lake.json").write_bytes(seal({"format": 2, "seed": 7}))
-    with pytest.raises(NotALake, match="format 2"):
+    (lake.path / "lake.json").write_bytes(seal({"format": number, "seed": 7}))
+    with pytest.raises(NotALake, match=f"format {number}.*{way_out}"):
         Lake.open(lake.path)
 
 

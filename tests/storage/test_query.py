@@ -85,7 +85,7 @@ def test_a_version_that_is_not_there_is_said_to_be_missing(lake: Lake, version: 
         ("VALUES (1), (2), (3);", 3),
         ("DESCRIBE topics", 6),
         ("SUMMARIZE topics", 6),
-        ("SHOW TABLES", 14),
+        ("SHOW TABLES", 15),
         ("EXPLAIN SELECT 1", 1),
         ("-- a remark\nSELECT 1 -- and another", 1),
     ],

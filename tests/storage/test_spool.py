@@ -34,6 +34,7 @@ def call(number: int, data: bytes = b"") -> RecordedCall:
         run_id="r",
         seconds=0.5,
         tries=1,
+        backend='{"batch":2}',
         started_at=datetime(2026, 11, 1, tzinfo=UTC),
     )
     return RecordedCall(row, {sha256_hex(data): data} if data else {})

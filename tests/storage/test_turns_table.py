@@ -3,6 +3,7 @@
 import io
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import lancedb
@@ -29,6 +30,7 @@ from tests.storage.lakes import (
     commit,
     decision_row,
     direction,
+    embedding_row,
     made_sample,
     make_lake,
     package,
@@ -138,7 +140,7 @@ def test_duplicate_turns_of_a_kept_sample_are_flagged_and_never_keepers(lake: La
 def test_a_retried_sample_is_gathered_from_all_its_packages(lake: Lake) -> None:
     first, second = made_sample("s1", 10, 20).rows[1:3]
     whole = made_sample("s1", 10, 20)
-    vectors = [row for row in whole.rows if row.table == "vectors"]
+    vectors = [row for row in whole.rows if row.table in {"vectors", "embeddings"}]
     commit(lake, package(sample_row("s1", turns=2), first, *vectors, decision_row("s1", "failed"), pictures=[png(10)]))
     version = commit(lake, package(second, decision_row("s1", "kept"), pictures=[png(20)]))
     bring_up(lake, version)
@@ -262,9 +264,32 @@ def test_vectors_that_are_no_unit_vectors_are_refused(lake: Lake, numbers: list[
 def test_a_second_encoder_is_refused_by_name(lake: Lake) -> None:
     keep(lake, "s1", 10)
     draft = made_sample("s2", 20, encoder="large-clip")
-    version = commit(lake, draft, package(decision_row("s2", "kept"), kind="decision"))
+    version = commit(lake, draft, package(decision_row("s2", "kept", encoder="large-clip"), kind="decision"))
     with pytest.raises(ValueError, match="'large-clip' and 'small-clip'"):
         bring_up(lake, version)
+
+
+def test_a_lake_that_moves_to_another_encoder_shows_its_vectors_and_old_tags_keep_theirs(lake: Lake) -> None:
+    keep(lake, "s1", 10)
+    before = keep(lake, "s2", 20)
+    longer = direction(30, dims=8)
+    moved = [embedding_row(name, 1, image=longer, text=longer, encoder="large-clip") for name in ("s1", "s2")]
+    commit(lake, package(*moved, vector_row(longer, "large-clip"), kind="vectors"))
+    decisions = [decision_row("s1", "kept", encoder="large-clip", decision_id="a")]
+    decisions += [decision_row("s2", "duplicate", encoder="large-clip", decision_id="b")]
+    after = commit(lake, package(*decisions, kind="decision"))
+    bring_up(lake, after)
+    shown = list(kept_vectors(lake, after))
+    assert [(turn.sample_id, turn.encoder, len(turn.image), turn.version) for turn in shown] == [
+        ("s1", "large-clip", 8, 2)
+    ]
+    assert [(turn.sample_id, turn.encoder, len(turn.image)) for turn in kept_vectors(lake, before)] == [
+        ("s1", "small-clip", 4),
+        ("s2", "small-clip", 4),
+    ]
+    judged = commit(lake, package(replace(decision_row("s1", "kept", decision_id="review"), encoder=None)))
+    bring_up(lake, judged)
+    assert [turn.encoder for turn in read_turns(lake, judged, "s1")] == ["large-clip"]
 
 
 def test_vectors_of_another_length_are_refused(lake: Lake) -> None:
@@ -288,9 +313,9 @@ def test_a_damaged_picture_is_found_before_it_is_shown(lake: Lake) -> None:
 def test_a_picture_may_lie_in_an_earlier_package(lake: Lake) -> None:
     keep(lake, "s1", 10)
     data = direction(50)
-    turn = turn_row("s2", 1, picture=png(10), image_vector=data, text_vector=data)
-    rows = [sample_row("s2"), turn, vector_row(data), decision_row("s2", "kept")]
-    version = commit(lake, package(*rows))
+    turn = turn_row("s2", 1, picture=png(10))
+    rows = [sample_row("s2"), turn, embedding_row("s2", 1, image=data, text=data), vector_row(data)]
+    version = commit(lake, package(*rows, decision_row("s2", "kept")))
     bring_up(lake, version)
     assert read_turns(lake, version, "s2")[0].image == png(10)
 
@@ -301,8 +326,9 @@ def test_pictures_of_every_size_come_back_byte_for_byte(lake: Lake, size: int) -
     noise = np.random.default_rng(size).integers(0, 256, (size, size, 3), dtype=np.uint8)
     Image.fromarray(noise).save(buffer, format="PNG")
     picture, data = buffer.getvalue(), direction(50)
-    turn = turn_row("s2", 1, picture=picture, image_vector=data, text_vector=data)
-    rows = [sample_row("s2"), turn, vector_row(data), decision_row("s2", "kept")]
+    turn = turn_row("s2", 1, picture=picture)
+    vectors = [embedding_row("s2", 1, image=data, text=data), vector_row(data)]
+    rows = [sample_row("s2"), turn, *vectors, decision_row("s2", "kept")]
     version = commit(lake, package(*rows, pictures=[picture]))
     bring_up(lake, version)
     assert read_turns(lake, version, "s2")[0].image == picture
