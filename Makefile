@@ -9,21 +9,26 @@ TURNS ?= 1
 
 BIN := .venv/bin
 READY := .venv/.ready
+MODELS_BIN := .venv-models/bin
+MODELS_READY := .venv-models/.ready
 INTERLAKE := $(BIN)/interlake
+TORCH_TESTS := tests/torch_adapters
 # A lake elsewhere is named in the commands that are shown.
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test test-models train-clip lint lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    set up what is missing, grow the lake in $(LAKE)/ by $(NEW_TOPICS) topics, say what to look at'
 	@echo '             (LAKE=folder NEW_TOPICS=n SAMPLES_PER_TOPIC=n TURNS=n change it)'
 	@echo 'make test    set up what is missing, then lint and all tests'
+	@echo 'make test-models  set up torch, diffusers and open_clip in .venv-models (7 GB), then the tests that need them'
+	@echo 'make train-clip   train our own small CLIP anew into models/scene_clip (half an hour or so)'
 	@echo 'make lint    ruff, mypy, import-linter'
-	@echo 'make lock    resolve the dependencies anew into requirements.lock'
-	@echo 'make clean   remove the environment and caches; lakes stay'
+	@echo 'make lock    resolve the dependencies anew into requirements.lock and requirements-models.lock'
+	@echo 'make clean   remove the environments and caches; lakes stay'
 
 # The stamp is taken away first and written last: an environment without it was interrupted, and is made from nothing.
 # uv takes a third of pip's time; where it reaches no index that pip is configured for, pip does the same.
@@ -39,6 +44,17 @@ $(READY): requirements.lock pyproject.toml
 		echo 'uv could not do it; pip takes over (some minutes) ...'; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e ".[embedded]"
+	@touch $@
+
+# pip alone: it takes what lies on the disk or in its cache, and torch is 3 GB.
+$(MODELS_READY): requirements-models.lock pyproject.toml
+	@test -n '$(PYTHON)' || { echo 'interlake needs Python 3.11 or 3.12: install one, or name it: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@test -e $@ || rm -rf .venv-models
+	@rm -f $@
+	@test -x $(MODELS_BIN)/python || $(PYTHON) -m venv .venv-models || { echo '$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv' >&2; rm -rf .venv-models; exit 1; }
+	@echo 'Setting up .venv-models (once, some minutes, 7 GB) ...'
+	@$(MODELS_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-models.lock
+	@$(MODELS_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e ".[embedded,torch,train]"
 	@touch $@
 
 demo: $(READY)
@@ -57,7 +73,13 @@ demo: $(READY)
 
 # -v takes back the -q of pyproject.toml: file names while it runs, and pytest's whole closing line.
 test: lint
-	$(BIN)/pytest -v --durations=10
+	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS)
+
+test-models: $(MODELS_READY)
+	$(MODELS_BIN)/pytest -v --durations=10 $(TORCH_TESTS)
+
+train-clip: $(MODELS_READY)
+	$(MODELS_BIN)/python -m models.scene_clip_training --out models/scene_clip
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -67,7 +89,8 @@ lint: $(READY)
 
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 --generate-hashes -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra torch --extra train --group dev --constraint requirements.lock --universal --python-version 3.11 --generate-hashes -o requirements-models.lock
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-models .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find flows storage models dedup tests -name __pycache__ -type d -prune -exec rm -rf {} +

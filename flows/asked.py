@@ -6,6 +6,9 @@ from typing import Literal
 PROFILES = ("embedded", "mixed", "vllm", "fake")
 """What `init` can make a lake's settings for."""
 
+ENCODERS = ("scene_clip", "descriptor", "fake")
+"""The encoders that come along, which `reembed` can put into the settings."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:

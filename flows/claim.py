@@ -4,7 +4,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 
@@ -14,12 +14,15 @@ from flows.plan import BuildPlan, BuildRequest, plan_build
 from flows.recipe import model_rows
 from flows.workshop import Workshop
 from storage.canonical import canonical_text
-from storage.errors import LakeBusy
+from storage.errors import LakeBusy, LakeError
+from storage.history import publish
+from storage.lake import Lake
 from storage.lock import hold
 from storage.packages import PackageDraft
 from storage.records import ClaimRow, RunEndRow, RunStartRow
-from storage.slots import is_alive, run_lock, slot_states, unended_runs
+from storage.slots import is_alive, run_lock, slot_states, unended_runs, unfinished_moves
 from storage.turns_table import bring_up
+from storage.versions import Version
 
 LIBRARIES = ("prefect", "duckdb", "lancedb", "pylance", "polars", "pyarrow", "numpy", "pillow")
 
@@ -32,24 +35,24 @@ def claim_slots(shop: Workshop, request: BuildRequest, *, flow_run_id: str | Non
         plan = plan_build(lake, head, recipe, request)
         if not plan.slots:
             return plan
-        died = [end_row(dead, "died") for dead in unended_runs(lake, head) if not is_alive(lake, dead)]
-        rows = [
-            _start_row(shop, plan, flow_run_id),
-            *_claims(shop, plan),
-            recipe.row(),
-            *model_rows(shop.roles),
-            *died,
-        ]
+        died = died_rows(lake, head)
+        start = start_row(shop, kind="build", planned=len(plan.slots), topics=plan.topics, flow_run_id=flow_run_id)
+        rows = [start, *_claims(shop, plan), recipe.row(), *model_rows(shop.roles), *died]
         bring_up(lake, lake.commit([PackageDraft("run", rows)], run_id=shop.run_id))
     return plan
 
 
-def _start_row(shop: Workshop, plan: BuildPlan, flow_run_id: str | None) -> RunStartRow:
+def died_rows(lake: Lake, version: Version) -> list[RunEndRow]:
+    """The ends of runs that could not write their own."""
+    return [end_row(dead, "died") for dead in unended_runs(lake, version) if not is_alive(lake, dead)]
+
+
+def start_row(shop: Workshop, *, kind: str, planned: int, topics: int, flow_run_id: str | None) -> RunStartRow:
     return RunStartRow(
-        kind="build",
+        kind=kind,
         recipe_id=shop.recipe.recipe_id,
-        planned=len(plan.slots),
-        topics=plan.topics,
+        planned=planned,
+        topics=topics,
         settings=canonical_text(shop.settings.model_dump(mode="json")),
         run_id=shop.run_id,
         flow_run_id=flow_run_id,
@@ -66,6 +69,34 @@ def _claims(shop: Workshop, plan: BuildPlan) -> list[ClaimRow]:
     ]
 
 
+@contextmanager
+def ended(shop: Workshop, stop: Callable[[], None]) -> Iterator[None]:
+    """Write down how a run ended; `stop` ends its work first. A killed process cannot: the next run says `died`."""
+    try:
+        yield
+    except BaseException as error:
+        stop()
+        state = "stopped" if isinstance(error, Exception) else "cancelled"
+        with suppress(LakeError, OSError):  # the next run says `died` for it; the error is what matters
+            _write_end(shop, state, f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode())
+        raise
+    _write_end(shop, "finished", None)
+
+
+def _write_end(shop: Workshop, state: str, reason: str | None) -> None:
+    with shop.lake.lock(purpose=f"end of run {shop.run_id[:8]}", timeout=shop.lock_timeout):
+        row = end_row(shop.run_id, state, reason)
+        version = shop.lake.commit([PackageDraft("run", [row])], run_id=shop.run_id)
+        bring_up(shop.lake, version)
+    publish_if_free(shop.lake, version)
+
+
+def publish_if_free(lake: Lake, version: Version) -> None:
+    """Bring the history up to a version. It can wait: whoever asks it next brings it up, or the next commit does."""
+    with suppress(LakeBusy, OSError):
+        publish(lake, version, timeout=0)
+
+
 def end_row(run_id: str, state: str, reason: str | None = None) -> RunEndRow:
     finished_at = None if state == "died" else datetime.now(UTC)
     return RunEndRow(state=state, reason=reason, run_id=run_id, finished_at=finished_at)
@@ -77,12 +108,12 @@ def living_run(shop: Workshop) -> Iterator[None]:
     with ExitStack() as stack:
         with shop.lake.lock(purpose=f"start of run {shop.run_id[:8]}", timeout=shop.lock_timeout):
             shop.folder.mkdir()
-            stack.enter_context(hold(run_lock(shop.lake, shop.run_id), purpose="build", timeout=1))
+            stack.enter_context(hold(run_lock(shop.lake, shop.run_id), purpose="its run", timeout=1))
         yield
 
 
 def tidy_runs(shop: Workshop) -> None:
-    """Remove the folders of runs that have ended, or died before they claimed, once no open slot needs them.
+    """Remove the folders of runs that have ended, or died before they claimed, once nothing needs their spools.
 
     It can wait for the next run when the lake is busy or its files are in the way.
     """
@@ -94,6 +125,7 @@ def tidy_runs(shop: Workshop) -> None:
         open_slots = slot_states(shop.lake, head).filter(pl.col("outcome") == "open")["slot_id"]
         claims = shop.lake.scan(ClaimRow, head).select("slot_id", "run_id").collect()
         needed = set(claims.filter(pl.col("slot_id").is_in(open_slots.implode()))["run_id"])
+        needed |= set(unfinished_moves(shop.lake, head))
         for folder in shop.lake.runs.iterdir():
             if folder.is_dir() and folder.name not in needed and not is_alive(shop.lake, folder.name):
                 shutil.rmtree(folder)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.settings import FILE, default_settings
+from flows.settings import FILE, THRESHOLDS, default_settings
+from flows.settings_file import Changes, change_settings
 from flows.standing import read_topics
 from flows.topics.alike import find_alike
 from flows.topics.catalogue import TopicEntry, read_catalogue, topic_id
@@ -26,6 +27,16 @@ class AddedTopics:
     known: tuple[str, ...]
     repeated: tuple[str, ...]
     alike: tuple[tuple[str, ...], ...]
+
+
+def choose_encoder(path: Path, encoder: str) -> None:
+    """Put an encoder that comes along into a lake's settings, with the thresholds that belong to it."""
+    image, text = THRESHOLDS[encoder]
+    values: Changes = {
+        "selection.encoder": {"backend": encoder},
+        "selection.duplicates": {"image": image, "text": text},
+    }
+    change_settings(path / FILE, values, cleared=("selection.encoder",))
 
 
 def make_lake(path: Path, *, profile: str, seed: int, topics: Sequence[TopicEntry] | None = None) -> Lake:

@@ -2,23 +2,20 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from flows.asked import BuildOptions
-from flows.claim import claim_slots, end_row, living_run, tidy_runs
+from flows.claim import claim_slots, ended, living_run, tidy_runs
 from flows.commit import Committer
 from flows.engine import Engine
 from flows.plan import BuildRequest
 from flows.recipe import write_recipe
-from flows.run import Run, publish_if_free
+from flows.run import Run
 from flows.settings import FILE, Settings, read_settings
 from flows.studio import Cast, Studio
 from flows.workshop import Workshop
-from storage.errors import LakeError
 from storage.lake import Lake
-from storage.packages import PackageDraft
-from storage.turns_table import bring_up
 
 
 def open_build(
@@ -84,7 +81,7 @@ def open_run(
         if not plan.slots:
             yield run
             return
-        with _ended(run):
+        with ended(shop, run.close):
             run.prepare()
             yield run
 
@@ -105,25 +102,3 @@ async def _enter(studio: AbstractAsyncContextManager[Cast]) -> Cast:
 
 async def _leave(studio: AbstractAsyncContextManager[Cast]) -> None:
     await studio.__aexit__(None, None, None)
-
-
-@contextmanager
-def _ended(run: Run) -> Iterator[None]:
-    """Write down how the run ended. A killed process cannot; the next build says `died` for it."""
-    try:
-        yield
-    except BaseException as error:
-        run.close()
-        state = "stopped" if isinstance(error, Exception) else "cancelled"
-        with suppress(LakeError, OSError):  # the next build says `died` for it; the error is what matters
-            _write_end(run.shop, state, f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode())
-        raise
-    _write_end(run.shop, "finished", None)
-
-
-def _write_end(shop: Workshop, state: str, reason: str | None) -> None:
-    with shop.lake.lock(purpose=f"end of run {shop.run_id[:8]}", timeout=shop.lock_timeout):
-        row = end_row(shop.run_id, state, reason)
-        version = shop.lake.commit([PackageDraft("run", [row])], run_id=shop.run_id)
-        bring_up(shop.lake, version)
-    publish_if_free(shop.lake, version)

@@ -45,17 +45,29 @@ def write_recipe(settings: Settings, roles: Mapping[str, ModelIdentity]) -> Reci
         "prompts": {"version": PROMPTS_VERSION, "sha256": prompts_sha256()},
         "checks": CHECKS_VERSION,
     }
-    selection: dict[str, Json] = {
+    return _recipe(canonical_text(generation), canonical_text(_selection(settings, roles["encoder"])))
+
+
+def _selection(settings: Settings, encoder: ModelIdentity) -> dict[str, Json]:
+    return {
         "settings": settings.selection.model_dump(mode="json", exclude={"encoder": _WHO}),
-        "models": {"encoder": _who(roles["encoder"])},
+        "models": {"encoder": _who(encoder)},
     }
-    generation_text, selection_text = canonical_text(generation), canonical_text(selection)
+
+
+def _recipe(generation: str, selection: str) -> Recipe:
     return Recipe(
-        recipe_id=derive_id("recipe", generation_text, selection_text),
-        generation_id=derive_id("generation", generation_text),
-        generation=generation_text,
-        selection=selection_text,
+        recipe_id=derive_id("recipe", generation, selection),
+        generation_id=derive_id("generation", generation),
+        generation=generation,
+        selection=selection,
     )
+
+
+def write_selection(settings: Settings, encoder: ModelIdentity) -> Recipe:
+    """The recipe of a run that chooses anew and makes nothing."""
+    selection = _selection(settings, encoder)
+    return _recipe(canonical_text(None), canonical_text(selection))
 
 
 def licences_of(roles: Mapping[str, ModelIdentity]) -> str:

@@ -5,9 +5,9 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from pathlib import Path
 
+from flows.claim import publish_if_free
 from flows.commit import Committed, Committer, FinishedBatch
 from flows.engine import Engine
 from flows.plan import BuildPlan, PlannedSlot
@@ -20,9 +20,6 @@ from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
 from flows.topics.catalogue import read_templates
 from flows.workshop import Workshop
 from storage.calls import read_calls
-from storage.errors import LakeBusy
-from storage.history import publish
-from storage.lake import Lake
 from storage.slots import is_alive
 from storage.spool import RecordedCall, Spool, read_calls_of
 from storage.versions import Version
@@ -132,13 +129,13 @@ class Run:
         return answer
 
     async def _write_all(self, slots: Sequence[PlannedSlot], recorder: Recorder, spool: Spool) -> list[Dialogue]:
-        syncing = asyncio.create_task(_sync_often(spool))
+        syncing = asyncio.create_task(sync_often(spool))
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._write(slot, recorder)) for slot in slots]
             return [task.result() for task in tasks]
         except* Exception as errors:
-            raise _first_error(errors) from None
+            raise first_error(errors) from None
         finally:
             syncing.cancel()
 
@@ -168,19 +165,14 @@ class Run:
         return self.shop.folder / SPOOL_FOLDER / f"{number:06d}.log"
 
 
-def publish_if_free(lake: Lake, version: Version) -> None:
-    """Bring the history up to a version. It can wait: whoever asks it next brings it up, or the next commit does."""
-    with suppress(LakeBusy, OSError):
-        publish(lake, version, timeout=0)
-
-
-async def _sync_often(spool: Spool) -> None:
+async def sync_often(spool: Spool) -> None:
     """Make the spool outlive a power cut once a second; a killed process loses nothing either way."""
     while True:
         await asyncio.sleep(SYNC_SECONDS)
         await asyncio.to_thread(spool.sync)
 
 
-def _first_error(errors: BaseExceptionGroup[Exception]) -> Exception:
+def first_error(errors: BaseExceptionGroup[Exception]) -> Exception:
+    """The first error in a group, however deep it lies."""
     first = errors.exceptions[0]
-    return _first_error(first) if isinstance(first, BaseExceptionGroup) else first
+    return first_error(first) if isinstance(first, BaseExceptionGroup) else first

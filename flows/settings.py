@@ -15,6 +15,9 @@ FILE = "interlake.toml"
 UNPINNED = "unpinned"
 AS_SERVED = "as-served"
 
+THRESHOLDS = {"scene_clip": (0.95, 0.85), "descriptor": (0.95, 0.85), "fake": (0.95, 0.85)}
+"""From which similarities of pictures and of captions turns are the same, by the encoders that come along."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1)]
 
@@ -147,10 +150,14 @@ class EmbeddedEncoder(Section):
 
 
 class OpenClipSettings(ChosenModel):
-    """A CLIP of open_clip. Without `architecture` its folder has an open_clip_config.json."""
+    """A CLIP of open_clip. Without `architecture` its folder has an open_clip_config.json.
+
+    `pretrained` is one of open_clip's tags for that architecture, in place of a repository of its own.
+    """
 
     backend: Literal["open_clip"]
     architecture: Name | None = None
+    pretrained: Name | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
 
 
@@ -216,6 +223,18 @@ class Settings(Section):
     local: dict[str, LocalSettings] = {}
 
     @model_validator(mode="after")
+    def _fits_together(self) -> "Settings":
+        encoder, generation = self.selection.encoder, self.generation
+        if isinstance(encoder, OpenClipSettings) and encoder.pretrained and not encoder.architecture:
+            raise ValueError("[selection.encoder] has a pretrained tag and no architecture: name that as well")
+        if generation.viewer.backend == "scene" and generation.painter.backend != "openmoji":
+            raise ValueError(
+                "[generation.viewer] 'scene' reads what the painter 'openmoji' drew, and no other pictures: "
+                "choose a vision model behind a server"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _places_belong_to_models(self) -> "Settings":
         chosen = list(self.chosen().values())
         served = {model.model for model in chosen if isinstance(model, ServedChat)}
@@ -246,10 +265,19 @@ class Settings(Section):
 def read_settings(path: Path) -> Settings:
     """Read and check a settings file; SettingsError says in one sentence what is wrong with it."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SettingsError(f"{path} is missing; 'interlake init' writes one into a new lake") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from error
+    return parse_settings(text, path)
+
+
+def parse_settings(text: str, path: Path) -> Settings:
+    """Check the text of the settings file at `path`; errors as for `read_settings`."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from error
     try:
         return Settings.model_validate(values)

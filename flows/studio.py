@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from flows.errors import UserError
+from flows.pinning import repository_of
 from flows.settings import (
     UNPINNED,
     ChecksAlone,
@@ -172,7 +173,7 @@ class Studio:
 
         place = self._place(settings)
         site = PipelineSite(device=place.device, offload=place.offload, batch=place.batch, window=place.window)
-        weights = await _weights(settings, settings.model, place)
+        weights = await _weights(settings, repository_of(settings), place)
         return await self._exits.enter_async_context(DiffusersPainter(weights, dtype=settings.dtype, site=site))
 
     async def _open_clip(self, settings: OpenClipSettings) -> Encoder:
@@ -180,7 +181,7 @@ class Studio:
 
         place = self._place(settings)
         encoder = OpenClipEncoder(
-            await _weights(settings, settings.model, place),
+            await _weights(settings, repository_of(settings), place),
             architecture=settings.architecture,
             dtype=settings.dtype,
             device=place.device,

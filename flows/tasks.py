@@ -1,4 +1,4 @@
-"""The Prefect tasks of a build, a batch being the unit, and what they leave for its UI."""
+"""The Prefect tasks, a batch being the unit, and what they leave for the UI."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
 from prefect.tasks import Task
 
+from flows.reembedding import Moved, Reembedding
 from flows.run import Run
 from models.errors import TransientError
 
@@ -58,6 +59,28 @@ def make_in_order(run: Run) -> Iterator[int]:
 def _made(number: int, future: PrefectFuture[None]) -> int:
     future.result()
     return number
+
+
+@task(
+    task_run_name="embed {label}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=is_transient,
+)
+def embed_turns(move: Reembedding, number: int, label: str) -> None:
+    """Embed one batch of turns and commit their vectors."""
+    move.embed(number)
+    get_run_logger().info("embedded %s", label)
+
+
+@task(task_run_name="decide anew what is kept", cache_policy=NO_CACHE, persist_result=False)
+def decide_anew(move: Reembedding) -> Moved:
+    """Decide by the new vectors what is kept, as one version."""
+    moved = move.settle()
+    get_run_logger().info("version %d: %d samples kept, %d duplicate", moved.version, moved.kept, moved.duplicate)
+    return moved
 
 
 def open_progress(run: Run) -> UUID:

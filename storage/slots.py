@@ -57,6 +57,16 @@ def topic_states(lake: Lake, version: Version, slots: pl.DataFrame) -> pl.DataFr
     )
 
 
+def unfinished_moves(lake: Lake, version: Version) -> list[str]:
+    """Runs of kind `reembed` since the last that finished: what they asked is in their spools or committed."""
+    finished = {row.run_id for row in lake.rows(RunEndRow, version) if row.state == "finished"}
+    moves: list[str] = []
+    for row in lake.rows(RunStartRow, version):
+        if row.kind == "reembed":
+            moves = [] if row.run_id in finished else [*moves, row.run_id]
+    return moves
+
+
 def unended_runs(lake: Lake, version: Version) -> list[str]:
     """Runs that started and never said that they ended, oldest first; some may still be alive."""
     ended = {row.run_id for row in lake.rows(RunEndRow, version)}

@@ -1,7 +1,5 @@
 """`interlake plan` and `interlake build`: what a build would do, and the Prefect flow that does it, run here."""
 
-import atexit
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,17 +10,19 @@ from typing import Any, TypeVar
 import click
 
 from flows.asked import BuildOptions
-from flows.cli.options import LOCK_HELP, LOCK_SECONDS, json_option, lake_option, plain, print_json, print_table
+from flows.cli.options import (
+    LOCK_HELP,
+    LOCK_SECONDS,
+    json_option,
+    lake_option,
+    plain,
+    print_json,
+    print_table,
+    quiet_prefect,
+)
 from flows.progress import LISTENER, Progress
 
 F = TypeVar("F", bound=Callable[..., object])
-
-QUIET = {
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-}
 
 
 def build_options(command: F) -> F:
@@ -95,20 +95,12 @@ def build(*, lake_path: Path, **options: Any) -> None:
 
     asked = BuildOptions(**options)
     open_lake(lake_path, asked)
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    atexit.register(_drop_last_words)
+    quiet_prefect()
     from flows.build import build_lake
 
     with shown_progress():
         counts = build_lake(lake=str(lake_path), **asdict(asked))
     click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
-
-
-def _drop_last_words() -> None:
-    """Runs after all other exit handlers: DuckDB's bindings complain of leaks once Prefect's threads have lived."""
-    sys.stderr.flush()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno() if sys.__stderr__ else 2)
 
 
 def describe(now: Progress) -> str:

@@ -7,8 +7,10 @@ import click
 from flows.cli.build import build, plan
 from flows.cli.grow import init, topics
 from flows.cli.look import show, status, versions
+from flows.cli.models import models
 from flows.cli.options import plain
 from flows.cli.query import sql
+from flows.cli.reembed import reembed
 from flows.errors import UserError
 from models.errors import ModelError
 from storage.errors import LakeBusy, LakeDamaged, LakeError
@@ -25,7 +27,7 @@ def cli() -> None:
     """
 
 
-for command in (init, topics, plan, build, status, versions, show, sql):
+for command in (init, topics, plan, build, reembed, status, versions, show, sql, models):
     cli.add_command(command)
 
 
@@ -45,7 +47,7 @@ def main() -> None:
     except (LakeError, UserError) as error:
         _fail(str(error), BAD_INPUT)
     except ModelError as error:
-        _fail(f"the run stopped with open slots: {error}", DAMAGED)
+        _fail(f"the run stopped: {error}; the same command goes on from there", DAMAGED)
     except OSError as error:
         _fail(f"{error.filename or 'the lake'}: {error.strerror or error}", BAD_INPUT)
 

@@ -1,7 +1,9 @@
 """Options that several commands share, and how values are printed."""
 
+import atexit
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
 
 LOCK_HELP = "Seconds to wait for another process to leave the lake."
 LOCK_SECONDS = click.FloatRange(min=0, max=86_400)
+
+QUIET = {
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -110,6 +119,19 @@ def console() -> Any:
 
     found = Console(highlight=False, markup=False, emoji=False)
     return found if found.is_terminal else Console(highlight=False, markup=False, emoji=False, width=200)
+
+
+def quiet_prefect() -> None:
+    """Before a flow runs here: leave the terminal to the command, give a slow server time, and send nothing out."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    atexit.register(_drop_last_words)
+
+
+def _drop_last_words() -> None:
+    """Runs after all other exit handlers: DuckDB's bindings complain of leaks once Prefect's threads have lived."""
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno() if sys.__stderr__ else 2)
 
 
 def plain(text: str) -> str:

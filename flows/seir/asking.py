@@ -62,18 +62,18 @@ class Asker:
 
     async def write(self, place: Place, messages: Sequence[Message], reply: type[P], max_tokens: int) -> P:
         """Have the writer reply in the shape of `reply`; SlotFailedError after the last unusable reply."""
-        sampling = _sampling(self.settings.writer, max_tokens)
+        sampling = sampling_of(self.settings.writer, max_tokens)
         return await self._chat(self.cast.writer, sampling, place, messages, reply)
 
     async def criticise(
         self, critic: ChatModel, place: Place, messages: Sequence[Message], reply: type[P], max_tokens: int
     ) -> P:
         """Have the text critic reply; errors as for `write`."""
-        return await self._chat(critic, _sampling(self.settings.critic, max_tokens), place, messages, reply)
+        return await self._chat(critic, sampling_of(self.settings.critic, max_tokens), place, messages, reply)
 
     async def view(self, place: Place, messages: Sequence[Message], reply: type[P], max_tokens: int) -> P:
         """Have the image critic reply; errors as for `write`."""
-        sampling = _sampling(self.settings.viewer, max_tokens)
+        sampling = sampling_of(self.settings.viewer, max_tokens)
         return await self._chat(self.cast.viewer, sampling, place, messages, reply)
 
     async def draw(self, place: Place, caption: str) -> Drawing:
@@ -158,7 +158,7 @@ class Asker:
         )
 
 
-def _sampling(settings: WriterSettings | CriticSettings | ViewerSettings, max_tokens: int) -> Sampling:
+def sampling_of(settings: WriterSettings | CriticSettings | ViewerSettings, max_tokens: int) -> Sampling:
     """The sampling of a chat model; those that know of none are asked with what is neutral."""
     sampling = settings.sampling if isinstance(settings, EmbeddedChat | ServedChat) else NO_SAMPLING
     return Sampling(**sampling.model_dump(), max_tokens=max_tokens)

@@ -1,0 +1,122 @@
+"""interlake.toml: every profile is whole, every mistake is one sentence, and what a place changes is no sample."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from flows.asked import ENCODERS, PROFILES
+from flows.lakes import choose_encoder
+from flows.pinning import repository_of
+from flows.recipe import write_recipe
+from flows.settings import FILE, THRESHOLDS, OpenClipSettings, Settings, SettingsError, default_settings, parse_settings
+from flows.settings_file import change_settings
+from models.identity import ModelIdentity
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+WHO = {
+    role: ModelIdentity(name=role, revision="1", licence="Apache-2.0")
+    for role in ("writer", "critic", "painter", "viewer", "encoder")
+}
+
+
+def parse(profile: str, changes: Mapping[str, str] | None = None) -> Settings:
+    text = default_settings(profile)
+    for old, new in (changes or {}).items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    return parse_settings(text, Path(FILE))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_is_whole(profile: str) -> None:
+    settings = parse(profile)
+    assert settings.generation.turns == 2
+    assert {"embedded": 0, "mixed": 2, "vllm": 5, "fake": 0}[profile] == len(settings.chosen())
+
+
+MISTAKES = {
+    "no such backend": ({'backend = "diffusers"': 'backend = "flux"'}, "'generation.painter.backend' is 'flux', not one"),
+    "no backend": ({'backend = "open_clip"\n': ""}, "'selection.encoder.backend' is missing"),
+    "a key of another backend": ({"dtype = \"bfloat16\"\nsteps": "dtypo = \"bfloat16\"\nsteps"}, "generation.painter.dtypo"),
+    "steps forgotten": ({"steps = 9\n": ""}, "'generation.painter.steps' is missing"),
+    "a branch for a revision": ({'revision = "unpinned"': 'revision = "main"'}, "commit of 40 hex digits"),
+    "no address": ({'"http://127.0.0.1:8000/v1"': '"localhost"'}, "looks like http://127.0.0.1:8000/v1"),
+    "a password in an address": ({"http://127.0.0.1:8000": "http://me:secret@127.0.0.1:8000"}, "without user or password"),
+    "a server for nobody": ({'[servers."Qwen/Qwen2.5-VL-7B-Instruct"]': '[servers."Qwen/x"]'}, "belongs to no model"),
+    "a place for nobody": ({'[local."timm/ViT-B-16-SigLIP"]': '[local."timm/x"]'}, "belongs to no model"),
+    "a tag without architecture": (
+        {'model = "timm/ViT-B-16-SigLIP"': 'model = "b32"\npretrained = "laion2b"', '[local."timm/ViT-B-16-SigLIP"]': '[local.b32]'},
+        "no architecture",
+    ),
+    "an unknown dialect": ({'dialect = "vllm"': 'dialect = "sglang"'}, "dialect' is 'sglang'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence_that_names_the_key(mistake: str) -> None:
+    changes, said = MISTAKES[mistake]
+    with pytest.raises(SettingsError) as caught:
+        parse("vllm", changes)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{FILE}: ")
+
+
+def test_a_model_without_a_server_is_told_how_to_name_one() -> None:
+    text = default_settings("mixed")
+    without = text[: text.index("[servers.")]
+    with pytest.raises(SettingsError, match=r'add \[servers\."Qwen/Qwen2.5-7B-Instruct"\]'):
+        parse_settings(without, Path(FILE))
+
+
+def test_the_scene_viewer_goes_with_the_painter_whose_scenes_it_reads() -> None:
+    with pytest.raises(SettingsError, match="'scene' reads what the painter 'openmoji' drew"):
+        parse("embedded", {'backend = "openmoji"': 'backend = "fake"'})
+
+
+def test_where_a_model_runs_and_what_it_is_licensed_under_changes_no_sample() -> None:
+    here = parse("vllm")
+    there = parse(
+        "vllm",
+        {
+            "http://127.0.0.1:8000/v1": "http://10.0.0.7:9000/v1",
+            "timeout = 300": "timeout = 30",
+            'device = "cuda"         #': 'device = "cuda:1"       #',
+            "batch = 1               #": "batch = 8               #",
+            'licence = "Apache-2.0"': 'licence = "MIT"',
+            'revision = "unpinned"': f'revision = "{COMMIT}"',
+        },
+    )
+    assert write_recipe(here, WHO) == write_recipe(there, WHO)
+    other = parse("vllm", {'dtype = "bfloat16"': 'dtype = "float32"'})
+    assert write_recipe(here, WHO).generation_id != write_recipe(other, WHO).generation_id
+    pinned = WHO | {"writer": ModelIdentity(name="writer", revision=COMMIT, licence="Apache-2.0")}
+    assert write_recipe(here, WHO).generation_id != write_recipe(here, pinned).generation_id
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_an_encoder_is_chosen_with_its_thresholds_and_the_rest_of_the_file_stays(tmp_path: Path, encoder: str) -> None:
+    file = tmp_path / FILE
+    file.write_text(
+        default_settings("vllm").replace('[local."timm/ViT-B-16-SigLIP"]\ndevice = "cuda"\nbatch = 1\n', "")
+    )
+    before = file.read_text()
+    choose_encoder(tmp_path, encoder)
+    settings = parse_settings(file.read_text(), file)
+    assert settings.selection.encoder.model_dump() == {"backend": encoder}
+    assert (settings.selection.duplicates.image, settings.selection.duplicates.text) == THRESHOLDS[encoder]
+    assert file.read_text().count("#") == before.count("#")
+
+
+def test_a_change_that_would_not_be_good_leaves_the_file_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / FILE
+    file.write_text(default_settings("fake"))
+    with pytest.raises(SettingsError, match="image"):
+        change_settings(file, {"selection.duplicates": {"image": 7.0}})
+    assert file.read_text() == default_settings("fake")
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_model_without_a_tag_is_its_own_repository() -> None:
+    assert repository_of(OpenClipSettings(backend="open_clip", model="timm/x")) == "timm/x"
