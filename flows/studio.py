@@ -156,16 +156,19 @@ class Studio:
                 "where nobody knows which one the server has"
             )
         place = self._settings.servers[settings.model]
-        source = ServerSource(
-            model=settings.model,
-            revision=settings.revision,
-            licence=settings.licence,
-            urls=place.urls,
-            at_once=place.at_once,
-            timeout=place.timeout,
-            api_key=_secret(place.api_key_env),
-            dialect=place.dialect,
-        )
+        try:
+            source = ServerSource(
+                model=settings.model,
+                revision=settings.revision,
+                licence=settings.licence,
+                urls=place.urls,
+                at_once=place.at_once,
+                timeout=place.timeout,
+                api_key=_secret(place.api_key_env),
+                dialect=place.dialect,
+            )
+        except ValueError as error:
+            raise TerminalError(str(error)) from error
         return await self._exits.enter_async_context(ServerChat(source))
 
     async def _open_pipeline(self, settings: DiffusedPictures) -> TextToImage:
@@ -181,7 +184,7 @@ class Studio:
 
         place = self._place(settings)
         encoder = OpenClipEncoder(
-            await _weights(settings, repository_of(settings), place),
+            weights=await _weights(settings, repository_of(settings), place),
             architecture=settings.architecture,
             dtype=settings.dtype,
             device=place.device,

@@ -91,7 +91,7 @@ class OpenmojiPainter:
         for placement in placements:
             if stop.is_set():
                 raise asyncio.CancelledError  # nobody waits any more
-            _draw(canvas, placement, side, sprites, backdrop)
+            draw_placement(canvas, placement, side, sprites, backdrop)
         scene = _scene(reading, backdrop, placements, side)
         marks = {
             SCENE_MARK: scene.to_text(),
@@ -137,7 +137,10 @@ def _scene(reading: CaptionReading, backdrop: Backdrop, placements: list[Placeme
     )
 
 
-def _draw(canvas: Image.Image, placement: Placement, side: int, sprites: SpriteBox, backdrop: Backdrop) -> None:
+def draw_placement(
+    canvas: Image.Image, placement: Placement, side: int, sprites: SpriteBox, backdrop: Backdrop
+) -> None:
+    """Put one drawing with its footing on the canvas, whose shorter side has `side` pixels."""
     width, height = max(2, round(placement.width * side)), max(2, round(placement.height * side))
     left, top = round(placement.x * side - width / 2), round(placement.y * side - height / 2)
     code = placement.drawing.codepoint

@@ -1,11 +1,14 @@
-"""Looks at a procedural picture by the scene it carries, and says what the caption should change; draws nothing.
+"""Looks at a procedural picture and its caption, and says what the caption should change; draws nothing.
 
 It is no vision model: it reads the mark `interlake:scene` and compares what the caption asks for with what is there.
+Only where words cannot decide does it ask the small CLIP how well caption and picture go together.
 """
 
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from threading import Lock
 
 from models.chat import ChatReply, ChatRequest, ImagePart, TextPart
@@ -15,10 +18,12 @@ from models.picture import Picture
 from models.refusal import refuse_another_model
 from models.scene import SCENE_MARK, Scene
 from models.scene_caption import CaptionReading, read_caption
+from models.scene_clip_encoder import FOLDER, SceneClip, identity_of
 from models.scene_drawings import drawing_codes, drawing_folder
 from models.scene_lexicon import Lexicon
 
-CONTENT_SHARE = 0.6  # of a caption's content words must be on the picture
+CONTENT_SHARE = 0.6  # of a caption's content words must be on the picture, unless the CLIP finds that it fits
+CAPTION_MATCH = 0.6  # cosine from which a caption fits its picture; measured in the CLIP's card
 MAX_WORDS = 40
 MAX_NAMED = 3
 
@@ -28,12 +33,18 @@ class SceneCritic:
 
     The last user message holds exactly one picture, and its last text part is exactly the caption; all other text is
     ignored. It is content when every thing that the caption names is there, as often as it says and in its colours, in
-    the place it names, and at least `CONTENT_SHARE` of its content words are on the picture.
+    the place it names, and at least `CONTENT_SHARE` of its content words are on the picture or the CLIP in `folder`
+    finds that it fits. TerminalError when the CLIP's files are missing or damaged.
     """
 
-    def __init__(self) -> None:
-        self._identity = ModelIdentity(name="scene-critic", revision="1", licence="Apache-2.0")
-        self._lexicon: Lexicon | None = None
+    def __init__(self, folder: Path = FOLDER) -> None:
+        clip = identity_of(folder)
+        self._identity = ModelIdentity(
+            name="scene-critic", revision=f"2+{clip.name}-{clip.revision}", licence="Apache-2.0",
+            weights_sha256=clip.weights_sha256,
+        )  # fmt: skip
+        self._folder = folder
+        self._tools: tuple[Lexicon, SceneClip] | None = None
         self._lock = Lock()
 
     @property
@@ -63,18 +74,30 @@ class SceneCritic:
 
     def _look(self, picture: Picture, caption: str) -> str | None:
         scene = _scene_of(picture)
-        return suggest(read_caption(caption, self._words()), scene)
+        lexicon, clip = self._opened()
 
-    def _words(self) -> Lexicon:
+        def fits() -> bool:
+            return float(clip.embed_picture(picture.pixels()) @ clip.embed_text(caption)) >= CAPTION_MATCH
+
+        return suggest(read_caption(caption, lexicon), scene, fits)
+
+    def _opened(self) -> tuple[Lexicon, SceneClip]:
         with self._lock:
-            if self._lexicon is None:
-                self._lexicon = Lexicon(drawing_codes(drawing_folder()))
-            return self._lexicon
+            if self._tools is None:
+                self._tools = (Lexicon(drawing_codes(drawing_folder())), SceneClip(self._folder))
+            return self._tools
 
 
-def suggest(reading: CaptionReading, scene: Scene) -> str | None:
-    """What to change in the caption, at most `MAX_WORDS` words; None when the picture shows it well enough."""
-    complaints = [*_missing_words(reading, scene), *_missing_things(reading, scene), *_missing_place(reading, scene)]
+def suggest(reading: CaptionReading, scene: Scene, fits: Callable[[], bool]) -> str | None:
+    """What to change in the caption, at most `MAX_WORDS` words; None when the picture shows it well enough.
+
+    `fits` says whether the caption as a whole goes with the picture. It is asked only when words around the things
+    that were drawn are not on the picture, and decides nothing about things, counts, colours or places.
+    """
+    words = _missing_words(reading, scene)
+    if words and reading.wanted and fits():
+        words = []
+    complaints = [*words, *_missing_things(reading, scene), *_missing_place(reading, scene)]
     if not complaints:
         return None
     return " ".join(" ".join(complaints[:2]).split()[:MAX_WORDS])

@@ -1,6 +1,7 @@
 """Casts for tests: shipped stand-ins that are told what to do wrong, and lakes that are built with them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -71,7 +72,11 @@ def fake_lake(
     return lake
 
 
-def grow(path: Path, options: BuildOptions, troupe: Troupe | None = None) -> Run:
+def grow(
+    path: Path,
+    options: BuildOptions,
+    troupe: Callable[[Settings], AbstractAsyncContextManager[Cast]] | None = None,
+) -> Run:
     """Build as the flow does, batch after batch, without Prefect."""
     with open_build(path, options, studio=troupe or Troupe()) as run:
         for number in range(len(run.batches)):

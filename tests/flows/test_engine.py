@@ -1,4 +1,4 @@
-"""The engine's gates: as many requests at a time as a model bears now, in their order; a cancelled one takes no place."""
+"""The engine's gates: as many requests at a time as a model bears now, in their order, and no place is lost."""
 
 import asyncio
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from models.errors import ContentError, TerminalError
 from models.openmoji_painter import OpenmojiPainter
 from models.picture import ALGORITHMIC, Picture
 from models.scene import SCENE_MARK, Scene, SceneObject
+from models.scene_clip_encoder import identity_of
 from models.scene_critic import SceneCritic
 
 SAMPLING = Sampling(temperature=0.0, top_p=1.0, top_k=0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)
@@ -19,7 +21,7 @@ PAINTER = OpenmojiPainter()
 CRITIC = SceneCritic()
 
 
-def request_of(*messages: Message, revision: str = "1") -> ChatRequest:
+def request_of(*messages: Message, revision: str = CRITIC.identity.revision) -> ChatRequest:
     return ChatRequest(
         model="scene-critic", revision=revision, messages=messages, sampling=SAMPLING, schema=None, seed=1
     )
@@ -112,6 +114,21 @@ def test_it_sees_a_colour_that_was_not_given() -> None:
     assert "not blue" in text
 
 
+def test_words_around_what_was_drawn_do_not_matter_where_the_caption_fits_its_picture() -> None:
+    caption = "A special tree that brings happiness to everyone who has one."
+    assert suggestion(paint(caption), caption) is None
+    elsewhere = suggestion(paint("A rocket and a planet in space"), caption)
+    assert elsewhere is not None
+    assert '"special"' in elsewhere
+
+
+def test_a_fitting_caption_still_lacks_what_was_not_drawn() -> None:
+    caption = "A special tree that brings happiness to twenty tree lovers, and 30 trees."
+    text = suggestion(paint(caption), caption)
+    assert text is not None
+    assert "ask for at most" in text
+
+
 def test_tokens_are_words_between_spaces() -> None:
     reply = criticise(paint("A cat"), "A cat")
     assert reply.prompt_tokens == 4 + 3 + 2
@@ -142,6 +159,15 @@ def test_questions_without_one_picture_and_a_caption_are_refused() -> None:
         asyncio.run(CRITIC.chat(request_of(Message.of("system", "Look."))))
 
 
+def test_it_says_what_is_wrong_when_the_files_of_the_clip_are_missing(tmp_path: Path) -> None:
+    with pytest.raises(TerminalError, match="SHA256SUMS"):
+        SceneCritic(tmp_path)
+
+
+def test_its_revision_names_the_weights_that_it_looks_with() -> None:
+    assert CRITIC.identity.revision == f"2+scene-clip-{identity_of().revision}"
+
+
 def test_another_revision_is_refused() -> None:
     with pytest.raises(TerminalError, match="scene-critic"):
-        asyncio.run(CRITIC.chat(request_of(Message.of("user", "A cat"), revision="2")))
+        asyncio.run(CRITIC.chat(request_of(Message.of("user", "A cat"), revision="1")))

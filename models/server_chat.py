@@ -1,0 +1,329 @@
+"""Chat over HTTP with any server that speaks OpenAI's chat protocol: vLLM's, llama.cpp's, a hosted one.
+
+A request is sent once, to one replica; who repeats it after a TransientError is whoever asked. What may come of it:
+
+| what the server does | what the caller gets |
+|---|---|
+| refuses, resets or drops the connection; no such host | TransientError; the replica is set aside for a while |
+| sends no whole reply within `timeout` (never, or drop by drop) | TransientError; the connection is closed; as above |
+| 429 or 503 | TransientError with the `retry_after` that it wishes; it is given fewer requests |
+| 408, or another 5xx | TransientError; the replica is set aside for a while |
+| closes midway; 200 with what is no JSON or no chat reply; breaks its reply off | TransientError; as above |
+| 401 or 403: refuses the key | TerminalError |
+| 404: has no such path or model | TerminalError |
+| 3xx: sends us elsewhere | TerminalError; nobody is told a prompt but whom the settings name |
+| another 4xx | TerminalError with the beginning of the server's words |
+| answers as another model, or lists no such model | TerminalError |
+| 400: prompt and reply do not fit the context | ContentError `prompt_too_long` |
+| a body of more than 8 MB, declared or not | ContentError `reply_too_large`; the connection is closed at that point |
+| refuses (`refusal`, or finish_reason `content_filter`) | ContentError `refused` |
+| replies without content | ContentError `empty_reply` |
+| blanks until `max_tokens`, JSON cut off or against the schema | a reply like any: whoever asked for it judges it |
+
+Nothing but the addresses in the settings is ever contacted: proxies and keys of the environment are not looked at
+(`trust_env` is off). A sampling parameter that the server does not know is an error, never dropped in silence.
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+
+import httpx
+
+from models.chat import ChatReply, ChatRequest
+from models.errors import ContentError, TerminalError, TransientError
+from models.identity import Json, ModelIdentity
+from models.refusal import refuse_another_model
+from models.server_replicas import Limit, Replica, choose_replica, total_room
+from models.server_wire import (
+    Dialect,
+    Response,
+    ServedModel,
+    Server,
+    ServerBusy,
+    ServerLate,
+    read_models,
+    read_refusal,
+    read_reply,
+    request_body,
+)
+
+LARGEST_BODY = 8 * 1024 * 1024
+CONNECT_SECONDS = 5.0
+LOOK_SECONDS = 10.0  # for the list of models, which no server has to think about
+KEPT_SECONDS = 3.0  # an idle connection is closed before the server (vLLM: after 5) closes it under a request
+AS_SERVED = "as-served"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+CLEAN_KEY = re.compile(r"[!#-\[\]-~]+")  # visible ASCII but quotes and backslashes, which JSON would write otherwise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSource:
+    """Which model the settings ask for, and where. ValueError for what cannot be."""
+
+    model: str
+    """As the server serves it."""
+    revision: str
+    """A commit of 40 hex digits, or `as-served` where nobody knows."""
+    licence: str
+    """An SPDX expression."""
+    urls: tuple[str, ...]
+    """Base addresses such as `http://127.0.0.1:8000/v1`; several are replicas that serve the same."""
+    at_once: int
+    """Requests that one replica is given at most at a time."""
+    timeout: float
+    """Seconds that a whole reply may take."""
+    api_key: str | None = field(repr=False)
+    """Sent as a bearer token, never recorded, logged or shown."""
+    dialect: Dialect
+    """Which sampling parameters the server knows."""
+
+    def __post_init__(self) -> None:
+        if self.revision != AS_SERVED and not COMMIT.fullmatch(self.revision):
+            raise ValueError(f"revision must be a commit of 40 hex digits or {AS_SERVED}, not {self.revision!r}")
+        if self.at_once < 1 or not self.timeout > 0:
+            raise ValueError(f"at_once and timeout must be above 0, not {self.at_once} and {self.timeout}")
+        if self.api_key is not None and not CLEAN_KEY.fullmatch(self.api_key):
+            raise ValueError(
+                "api_key is no key: it must be of visible ASCII characters without quotes; or leave it out"
+            )
+        if not self.urls or len({url.rstrip("/") for url in self.urls}) < len(self.urls):
+            raise ValueError(f"urls must name one or more addresses, each once, not {len(self.urls)}")
+        for url in self.urls:
+            _refuse_odd(url)
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """One replica as the adapter sees it; `served` is None until it has told what it serves."""
+
+    server: Server
+    replica: Replica
+    places: asyncio.Semaphore
+    served: ServedModel | None = None
+    version: str | None = None
+
+
+class ServerChat:
+    """A `ChatModel`. Use as an async context manager, or `open` and `close` it.
+
+    `at_once` follows what the replicas in use bear, see `models.server_replicas`.
+    """
+
+    def __init__(self, source: ServerSource) -> None:
+        self._source = source
+        self._identity = _identify(source, ())
+        self._lines: dict[Replica, Line] = {}
+        self._client: httpx.AsyncClient | None = None
+
+    @property
+    def identity(self) -> ModelIdentity:
+        return self._identity
+
+    @property
+    def at_once(self) -> int:
+        return total_room(tuple(self._lines))
+
+    async def __aenter__(self) -> "ServerChat":
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Ask every replica what it serves. One that is down is left for later.
+
+        TerminalError when all are down, and when one refuses the key or does not serve the model.
+        """
+        self._client = _open_client(self._source)
+        self._lines = {line.replica: line for line in map(self._draw_line, self._source.urls)}
+        try:
+            troubles = await asyncio.gather(*map(self._try, self._lines.values()), return_exceptions=True)
+            _refuse_unfit(self._source, troubles)
+        except BaseException:
+            await self.close()
+            raise
+        self._identity = _identify(self._source, self._lines.values())
+
+    async def close(self) -> None:
+        """Close all connections; after it, `open` may come again."""
+        client, self._client = self._client, None
+        self._lines = {}
+        if client is not None:
+            await client.aclose()
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """The reply of one replica, asked once. Errors: see the table above."""
+        refuse_another_model(request.model, request.revision, self._identity)
+        body = request_body(request, self._source.dialect)
+        line = self._lines[choose_replica(tuple(self._lines))]
+        replica = line.replica
+        with replica.occupied():
+            async with line.places:
+                started = replica.clock()
+                try:
+                    reply = await self._ask(line, body)
+                except ServerBusy as error:
+                    replica.overloaded(started, error.retry_after or 0.0)
+                    raise
+                except ServerLate:
+                    replica.hung(started)
+                    raise
+                except TransientError:
+                    replica.failed(started)
+                    raise
+                except (ContentError, TerminalError):
+                    replica.answered(started)
+                    raise
+                replica.answered(started)
+                return reply
+
+    async def _ask(self, line: Line, body: Mapping[str, Json]) -> ChatReply:
+        served = line.served or await self._look(line)
+        response = await self._fetch(line, "POST", f"{line.server.url}/chat/completions", self._source.timeout, body)
+        return read_reply(response.body, names=served.names, server=line.server)
+
+    async def _try(self, line: Line) -> None:
+        """Ask a replica what it serves; it is set aside when it is down."""
+        started = line.replica.clock()
+        try:
+            await self._look(line)
+        except TransientError:
+            line.replica.failed(started)
+            raise
+
+    async def _look(self, line: Line) -> ServedModel:
+        """What a replica serves under the name of our model; TerminalError when it is nothing."""
+        seconds = min(LOOK_SECONDS, self._source.timeout)
+        try:
+            response = await self._fetch(line, "GET", f"{line.server.url}/models", seconds)
+        except ContentError as error:
+            raise TerminalError(f"{line.server.url} gives no list of its models: {error}; mend urls") from error
+        models = read_models(response.body, server=line.server)
+        if self._source.model not in models:
+            raise TerminalError(
+                f"{line.server.url} serves {line.server.quote(', '.join(sorted(models)) or 'nothing')}, "
+                f"not {self._source.model}: mend model or urls in the settings, or start the right one"
+            )
+        line.served = models[self._source.model]
+        line.version = await self._look_at_version(line, seconds)
+        return line.served
+
+    async def _look_at_version(self, line: Line, seconds: float) -> str | None:
+        """vLLM's word on itself; most others have none."""
+        root = httpx.URL(line.server.url).copy_with(raw_path=b"/version")
+        try:
+            told = json.loads((await self._fetch(line, "GET", str(root), seconds)).body)
+        except (TransientError, TerminalError, ContentError, ValueError):
+            return None
+        version = told.get("version") if isinstance(told, dict) else None
+        return line.server.quote(version) if isinstance(version, str) else None
+
+    async def _fetch(
+        self, line: Line, method: str, url: str, seconds: float, body: Mapping[str, Json] | None = None
+    ) -> Response:
+        """A response of 2xx that came whole within `seconds`; the error that the table names otherwise."""
+        assert self._client is not None, "open the chat before asking"
+        try:
+            async with asyncio.timeout(seconds), self._client.stream(method, url, json=body) as stream:
+                response = await _read_whole(stream)
+        except TimeoutError as error:
+            raise ServerLate(f"{line.server.url} sent no whole reply within {seconds:g} s") from error
+        except httpx.TransportError as error:
+            why = str(error) or type(error).__name__
+            raise TransientError(f"{line.server.url} cannot be reached, or broke off: {why}") from error
+        if not 200 <= response.status < 300:
+            raise read_refusal(response, now=datetime.now(UTC), server=line.server)
+        return response
+
+    def _draw_line(self, url: str) -> Line:
+        most = self._source.at_once
+        return Line(
+            server=Server(url=url.rstrip("/"), secret=self._source.api_key),
+            replica=Replica(limit=Limit(most=most), clock=time.monotonic),
+            places=asyncio.Semaphore(most),
+        )
+
+
+def _open_client(source: ServerSource) -> httpx.AsyncClient:
+    # Bodies come as they are: one that unpacks itself would not be bounded by its length.
+    headers = {"accept": "application/json", "accept-encoding": "identity"}
+    if source.api_key is not None:
+        headers["authorization"] = f"Bearer {source.api_key}"
+    connections = source.at_once * len(source.urls)
+    return httpx.AsyncClient(
+        headers=headers,
+        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+        limits=httpx.Limits(
+            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEPT_SECONDS
+        ),
+        follow_redirects=False,
+        trust_env=False,
+        http2=False,
+    )
+
+
+async def _read_whole(stream: httpx.Response) -> Response:
+    """The response with its body; ContentError as soon as that is known to be too large."""
+    declared = stream.headers.get("content-length", "")
+    size, chunks = int(declared) if declared.isdecimal() else 0, bytearray()
+    if size <= LARGEST_BODY:
+        async for chunk in stream.aiter_raw():
+            chunks += chunk
+            size = len(chunks)
+            if size > LARGEST_BODY:
+                break
+    if size > LARGEST_BODY:
+        raise ContentError("reply_too_large", f"the reply is larger than {LARGEST_BODY} bytes: ask for less at a time")
+    return Response(status=stream.status_code, headers=stream.headers, body=bytes(chunks))
+
+
+def _refuse_unfit(source: ServerSource, troubles: Sequence[BaseException | None]) -> None:
+    """Raise what stops us of the `troubles` that the replicas gave, one for each: any but being down, or all down."""
+    for trouble in troubles:
+        if trouble is not None and not isinstance(trouble, TransientError):
+            raise trouble
+    if all(troubles):
+        raise TerminalError(
+            f"{source.model} cannot be reached at {', '.join(source.urls)}: "
+            f"start it, or mend urls ({'; '.join(map(str, troubles))})"
+        )
+
+
+def _identify(source: ServerSource, lines: Iterable[Line]) -> ModelIdentity:
+    """The identity, with what the replicas tell of themselves; where they differ, all of it."""
+    told: dict[str, list[str]] = {"dialect": [source.dialect]}
+    for line in lines:
+        served = line.served
+        facts = {"server": line.version} | (
+            {"root": served.root, "max_model_len": served.max_model_len} if served is not None else {}
+        )
+        for name, fact in facts.items():
+            if fact is not None and str(fact) not in told.setdefault(name, []):
+                told[name].append(str(fact))
+    return ModelIdentity(
+        name=source.model,
+        revision=source.revision,
+        licence=source.licence,
+        fingerprint={name: ", ".join(facts) for name, facts in told.items() if facts},
+    )
+
+
+def _refuse_odd(url: str) -> None:
+    """ValueError for what is no plain address; one with a password in it is not shown."""
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"urls: not an address ({error})") from error
+    if parts.userinfo:
+        raise ValueError(f"urls: the address of {parts.host} holds a password: give it as api_key instead")
+    if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
+        raise ValueError(f"urls: {url!r} is no address such as http://127.0.0.1:8000/v1")
