@@ -15,7 +15,7 @@ FILE = "interlake.toml"
 UNPINNED = "unpinned"
 AS_SERVED = "as-served"
 
-THRESHOLDS = {"scene_clip": (0.95, 0.85), "descriptor": (0.95, 0.85), "fake": (0.95, 0.85)}
+THRESHOLDS = {"scene_clip": (0.94, 0.95), "descriptor": (0.95, 0.85), "fake": (0.95, 0.85)}
 """From which similarities of pictures and of captions turns are the same, by the encoders that come along."""
 
 Share = Annotated[float, Field(ge=0, le=1)]

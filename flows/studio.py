@@ -120,7 +120,7 @@ class Studio:
                 return DescriptorEncoder()
             from models.scene_clip_encoder import SceneClipEncoder
 
-            return await self._exits.enter_async_context(SceneClipEncoder())
+            return SceneClipEncoder()
 
     async def _chat(self, key: str, settings: WriterSettings | CriticSettings | ViewerSettings) -> ChatModel:
         assert not isinstance(settings, ChecksAlone), "the checks are no model"

@@ -217,7 +217,7 @@ class Easel:
         return answers
 
     def _draw_together(self, requests: Sequence[DrawRequest], abandoned: Event) -> list[Drawn | Exception]:
-        import torch  # noqa: PLC0415 - 3 s to import, and needed only where something is drawn
+        import torch  # noqa: PLC0415 - takes seconds, and is needed only where something is drawn
 
         def stop_if_abandoned() -> None:
             if abandoned.is_set():

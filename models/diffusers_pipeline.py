@@ -54,7 +54,7 @@ def load_pipeline(folder: Path, dtype: Dtype, site: PipelineSite) -> Pipeline:
     if not (folder / "model_index.json").is_file():
         raise TerminalError(f"{folder} holds no diffusers pipeline (no model_index.json); name a folder that has one")
     try:
-        import diffusers  # noqa: PLC0415 - seconds to import, and an extra
+        import diffusers  # noqa: PLC0415 - takes seconds, and is an extra
         import torch  # noqa: PLC0415
         import transformers  # noqa: PLC0415
     except ImportError as error:
@@ -83,7 +83,7 @@ def load_pipeline(folder: Path, dtype: Dtype, site: PipelineSite) -> Pipeline:
 
 def fingerprint_of(pipeline: Pipeline, site: PipelineSite) -> Mapping[str, str]:
     """What a picture depends on besides weights and request."""
-    import torch  # noqa: PLC0415 - 3 s to import, and needed only where a pipeline is
+    import torch  # noqa: PLC0415 - takes seconds, and is needed only where a pipeline is
 
     told = {name: importlib.metadata.version(name) for name in ("diffusers", "transformers")}
     told["torch"] = str(torch.__version__)  # with its build, +cpu or +cu130, which the metadata may leave out

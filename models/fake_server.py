@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias, TypeVar, cast
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -161,8 +161,13 @@ class FakeServer:
             return refuse(Status(401, error="Unauthorized"))
         try:
             body = json.loads(await request.body())
+        except ClientDisconnect:
+            return Response()
+        except (ValueError, RecursionError):
+            return refuse(Status(400, error="the body is not JSON"))
+        try:
             parsed = read_request(body, self._brain)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             return refuse(Status(400, error=f"not a request that this server understands: {error!r}"))
         if parsed.model != self._brain.identity.name:
             return refuse(Status(404, error=f"The model `{parsed.model}` does not exist."))

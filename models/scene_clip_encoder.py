@@ -27,7 +27,7 @@ WEIGHTS = "open_clip_model.safetensors"
 FILES = ("open_clip_config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json", "image.onnx", "text.onnx")
 
 # Two pictures, or two captions, at or above these cosines are the same again; measured in the card.
-IMAGE_THRESHOLD = 0.95
+IMAGE_THRESHOLD = 0.94
 TEXT_THRESHOLD = 0.95
 
 DIMS = 256

@@ -27,6 +27,7 @@ Nothing but the addresses in the settings is ever contacted: proxies and keys of
 import asyncio
 import json
 import re
+import ssl
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ from models.chat import ChatReply, ChatRequest
 from models.errors import ContentError, TerminalError, TransientError
 from models.identity import Json, ModelIdentity
 from models.refusal import refuse_another_model
+from models.server_connections import Connections
 from models.server_replicas import Limit, Replica, choose_replica, total_room
 from models.server_wire import (
     Dialect,
@@ -53,10 +55,7 @@ from models.server_wire import (
     request_body,
 )
 
-LARGEST_BODY = 8 * 1024 * 1024
-CONNECT_SECONDS = 5.0
 LOOK_SECONDS = 10.0  # for the list of models, which no server has to think about
-KEPT_SECONDS = 3.0  # an idle connection is closed before the server (vLLM: after 5) closes it under a request
 AS_SERVED = "as-served"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 CLEAN_KEY = re.compile(r"[!#-\[\]-~]+")  # visible ASCII but quotes and backslashes, which JSON would write otherwise
@@ -102,11 +101,15 @@ class ServerSource:
 class Line:
     """One replica as the adapter sees it; `served` is None until it has told what it serves."""
 
-    server: Server
+    connections: Connections
     replica: Replica
     places: asyncio.Semaphore
     served: ServedModel | None = None
     version: str | None = None
+
+    @property
+    def server(self) -> Server:
+        return self.connections.server
 
 
 class ServerChat:
@@ -119,7 +122,6 @@ class ServerChat:
         self._source = source
         self._identity = _identify(source, ())
         self._lines: dict[Replica, Line] = {}
-        self._client: httpx.AsyncClient | None = None
 
     @property
     def identity(self) -> ModelIdentity:
@@ -143,8 +145,9 @@ class ServerChat:
 
         TerminalError when all are down, and when one refuses the key or does not serve the model.
         """
-        self._client = _open_client(self._source)
-        self._lines = {line.replica: line for line in map(self._draw_line, self._source.urls)}
+        context = httpx.create_ssl_context(trust_env=False)
+        lines = [_draw_line(self._source, url, context) for url in self._source.urls]
+        self._lines = {line.replica: line for line in lines}
         try:
             troubles = await asyncio.gather(*map(self._try, self._lines.values()), return_exceptions=True)
             _refuse_unfit(self._source, troubles)
@@ -155,15 +158,15 @@ class ServerChat:
 
     async def close(self) -> None:
         """Close all connections; after it, `open` may come again."""
-        client, self._client = self._client, None
-        self._lines = {}
-        if client is not None:
-            await client.aclose()
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            await line.connections.close()
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """The reply of one replica, asked once. Errors: see the table above."""
         refuse_another_model(request.model, request.revision, self._identity)
         body = request_body(request, self._source.dialect)
+        assert self._lines, "open the chat before asking"
         line = self._lines[choose_replica(tuple(self._lines))]
         replica = line.replica
         with replica.occupied():
@@ -230,60 +233,19 @@ class ServerChat:
     async def _fetch(
         self, line: Line, method: str, url: str, seconds: float, body: Mapping[str, Json] | None = None
     ) -> Response:
-        """A response of 2xx that came whole within `seconds`; the error that the table names otherwise."""
-        assert self._client is not None, "open the chat before asking"
-        try:
-            async with asyncio.timeout(seconds), self._client.stream(method, url, json=body) as stream:
-                response = await _read_whole(stream)
-        except TimeoutError as error:
-            raise ServerLate(f"{line.server.url} sent no whole reply within {seconds:g} s") from error
-        except httpx.TransportError as error:
-            why = str(error) or type(error).__name__
-            raise TransientError(f"{line.server.url} cannot be reached, or broke off: {why}") from error
+        """A response of 2xx; the error that the table names otherwise."""
+        response = await line.connections.send(method, url, seconds=seconds, body=body)
         if not 200 <= response.status < 300:
             raise read_refusal(response, now=datetime.now(UTC), server=line.server)
         return response
 
-    def _draw_line(self, url: str) -> Line:
-        most = self._source.at_once
-        return Line(
-            server=Server(url=url.rstrip("/"), secret=self._source.api_key),
-            replica=Replica(limit=Limit(most=most), clock=time.monotonic),
-            places=asyncio.Semaphore(most),
-        )
 
-
-def _open_client(source: ServerSource) -> httpx.AsyncClient:
-    # Bodies come as they are: one that unpacks itself would not be bounded by its length.
-    headers = {"accept": "application/json", "accept-encoding": "identity"}
-    if source.api_key is not None:
-        headers["authorization"] = f"Bearer {source.api_key}"
-    connections = source.at_once * len(source.urls)
-    return httpx.AsyncClient(
-        headers=headers,
-        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-        limits=httpx.Limits(
-            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEPT_SECONDS
-        ),
-        follow_redirects=False,
-        trust_env=False,
-        http2=False,
+def _draw_line(source: ServerSource, url: str, context: ssl.SSLContext) -> Line:
+    return Line(
+        connections=Connections(Server(url=url.rstrip("/"), secret=source.api_key), context),
+        replica=Replica(limit=Limit(most=source.at_once), clock=time.monotonic),
+        places=asyncio.Semaphore(source.at_once),
     )
-
-
-async def _read_whole(stream: httpx.Response) -> Response:
-    """The response with its body; ContentError as soon as that is known to be too large."""
-    declared = stream.headers.get("content-length", "")
-    size, chunks = int(declared) if declared.isdecimal() else 0, bytearray()
-    if size <= LARGEST_BODY:
-        async for chunk in stream.aiter_raw():
-            chunks += chunk
-            size = len(chunks)
-            if size > LARGEST_BODY:
-                break
-    if size > LARGEST_BODY:
-        raise ContentError("reply_too_large", f"the reply is larger than {LARGEST_BODY} bytes: ask for less at a time")
-    return Response(status=stream.status_code, headers=stream.headers, body=bytes(chunks))
 
 
 def _refuse_unfit(source: ServerSource, troubles: Sequence[BaseException | None]) -> None:

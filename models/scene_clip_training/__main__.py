@@ -19,7 +19,7 @@ _PLAN = TrainingPlan(seed=1, steps=1200)
 _FAMILIES = 18_000
 _MEASURED = 2  # the seed of the scenes that are measured on
 _THREADS = 2
-_QUICK = {"families": 600, "steps": 20, "among": 100, "pairs": 20}
+_QUICK = {"families": 200, "steps": 10, "among": 50, "pairs": 10}
 
 
 def main() -> None:

@@ -153,7 +153,7 @@ def _other_looks(clip: SceneClip, studio: Studio, count: int, seed: int) -> tupl
 
 def visible_edits(measures: Measures) -> Pairs:
     """All pairs that differ in something that can be seen."""
-    kinds = [kind for kind in EDITS if kind != _UNSEEN_WORDS]
+    kinds = [kind for kind in EDITS if kind in measures.pairs and kind != _UNSEEN_WORDS]
     return Pairs(
         images=np.concatenate([measures.pairs[kind].images for kind in kinds]),
         texts=np.concatenate([measures.pairs[kind].texts for kind in kinds]),

@@ -12,6 +12,7 @@ from flows.recipe import write_recipe
 from flows.settings import FILE, THRESHOLDS, OpenClipSettings, Settings, SettingsError, default_settings, parse_settings
 from flows.settings_file import change_settings
 from models.identity import ModelIdentity
+from models.scene_clip_encoder import IMAGE_THRESHOLD, TEXT_THRESHOLD
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WHO = {
@@ -116,6 +117,12 @@ def test_a_change_that_would_not_be_good_leaves_the_file_as_it_is(tmp_path: Path
         change_settings(file, {"selection.duplicates": {"image": 7.0}})
     assert file.read_text() == default_settings("fake")
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_thresholds_of_our_own_clip_are_those_of_its_card() -> None:
+    assert THRESHOLDS["scene_clip"] == (IMAGE_THRESHOLD, TEXT_THRESHOLD)
+    duplicates = parse("embedded").selection.duplicates
+    assert (duplicates.image, duplicates.text) == THRESHOLDS["scene_clip"]
 
 
 def test_a_model_without_a_tag_is_its_own_repository() -> None:

@@ -16,9 +16,11 @@ from models.fakes import FakeChat, FakeEncoder, FakePainter, minimal_json
 from models.identity import Json
 from models.llama_chat import LlamaChat
 from models.openmoji_painter import OpenmojiPainter
+from models.scene_clip_encoder import SceneClipEncoder
 from models.scene_critic import SceneCritic
 from tests.models.contract import *  # noqa: F403  the checks themselves
 from tests.models.contract import SAMPLING, Case, chat_case, draw_case, embed_case
+from tests.models.servers import contracted_server_chat
 
 CASES = [
     chat_case("fake chat", FakeChat, seeded=True),
@@ -29,6 +31,9 @@ CASES = [
     draw_case("openmoji painter", OpenmojiPainter),
     embed_case("fake encoder of texts", FakeEncoder, pictures=False),
     embed_case("fake encoder of pictures", FakeEncoder, pictures=True),
+    chat_case("server chat", contracted_server_chat, seeded=True),
+    embed_case("small clip of texts", SceneClipEncoder, pictures=False),
+    embed_case("small clip of pictures", SceneClipEncoder, pictures=True),
     embed_case("descriptor of texts", DescriptorEncoder, pictures=False),
     embed_case("descriptor of pictures", DescriptorEncoder, pictures=True),
 ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -129,3 +130,12 @@ def test_it_runs_in_a_process_of_its_own() -> None:
         _, noise = process.communicate(timeout=30)
     assert answer.json()["model"] == "mine"
     assert noise == ""
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_request_makes_no_noise(caplog: pytest.LogCaptureFixture) -> None:
+    with FakeServer() as server:
+        address = httpx.URL(server.url)
+        with socket.create_connection((address.host, address.port)) as client:
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: here\r\ncontent-length: 100\r\n\r\n{")
+        assert post(server.url, request_body(ask("Hello"), "vllm")).status_code == 200
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []

@@ -115,15 +115,15 @@ def test_it_sees_a_colour_that_was_not_given() -> None:
 
 
 def test_words_around_what_was_drawn_do_not_matter_where_the_caption_fits_its_picture() -> None:
-    caption = "A special tree that brings happiness to everyone who has one."
+    caption = "When they have a match, the balloon becomes a glowing target for their teammates, who use it to score."
     assert suggestion(paint(caption), caption) is None
     elsewhere = suggestion(paint("A rocket and a planet in space"), caption)
     assert elsewhere is not None
-    assert '"special"' in elsewhere
+    assert '"match"' in elsewhere
 
 
 def test_a_fitting_caption_still_lacks_what_was_not_drawn() -> None:
-    caption = "A special tree that brings happiness to twenty tree lovers, and 30 trees."
+    caption = "When they have a match, 30 balloons become a glowing target for their teammates, who use it to score."
     text = suggestion(paint(caption), caption)
     assert text is not None
     assert "ask for at most" in text

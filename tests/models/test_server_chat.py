@@ -29,7 +29,8 @@ from models.fake_server import FakeServer, read_request
 from models.fakes import FakeChat
 from models.identity import Json
 from models.picture import ALGORITHMIC, Picture
-from models.server_chat import LARGEST_BODY, ServerChat, ServerSource
+from models.server_chat import ServerChat, ServerSource
+from models.server_connections import LARGEST_BODY
 from models.server_wire import LONGEST_WISH
 from tests.models.servers import ask, behave_in_turn, contracted_server_chat, settled, source_of, until
 
@@ -240,6 +241,11 @@ def test_servers_that_are_all_down_are_named_when_opened() -> None:
         urls = (one.url, other.url)
     with pytest.raises(TerminalError, match=f"cannot be reached at {urls[0]}, {urls[1]}: start it, or mend urls"):
         open_one(source_of(*urls))
+
+
+def test_a_host_that_nobody_knows_is_named_when_opened() -> None:
+    with pytest.raises(TerminalError, match=r"cannot be reached at http://nowhere\.invalid/v1"):
+        open_one(source_of("http://nowhere.invalid/v1"))
 
 
 def test_a_path_without_a_server_is_named_when_opened() -> None:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.embedding import EmbedRequest, Vector
+from models.embedding import Embedding, EmbedRequest, Vector
 from models.errors import ContentError, TerminalError
 from models.open_clip_encoder import OpenClipEncoder, compute_features, load_clip, repository_of_tag, unit_vector
 from models.picture import Picture
@@ -290,6 +290,19 @@ def test_closing_answers_what_was_asked_and_ends_the_thread() -> None:
 
     asyncio.run(run())
     assert not [thread for thread in threading.enumerate() if thread.name == "open-clip"]
+
+
+def test_a_picture_asked_during_the_close_is_answered_or_refused_but_never_left_waiting() -> None:
+    async def run() -> None:
+        encoder = tiny_encoder()
+        await encoder.open()
+        pending = asyncio.create_task(encoder.embed(ask(encoder, PICTURES[0])))
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(encoder.close())
+        outcome, _ = await asyncio.wait_for(asyncio.gather(pending, closing, return_exceptions=True), 60)
+        assert isinstance(outcome, ValueError | Embedding)
+
+    asyncio.run(run())
 
 
 # What is refused
