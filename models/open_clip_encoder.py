@@ -146,7 +146,7 @@ class OpenClipEncoder:
         refuse_another_model(request.model, request.revision, self.identity)
         clip, subject = self._opened(), request.subject
         asked = Asked(subject=await asyncio.to_thread(see, clip, subject) if isinstance(subject, Picture) else subject)
-        #MUT self._opened()  # it may have been closed meanwhile: nobody would come to the desk any more
+        self._opened()  # it may have been closed meanwhile: nobody would come to the desk any more
         self._desk.put(asked)
         return Embedding(vector=await asyncio.wrap_future(asked.future))
 

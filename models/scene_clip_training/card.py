@@ -42,8 +42,8 @@ CC BY-SA 4.0 whatever these weights are.
 `make train-clip` (`python -m models.scene_clip_training --out models/scene_clip`): seed {seed}, {scenes:,} scenes in
 {families:,} families of a scene and its twin with one change, four captions each; {steps} steps of {batch} scenes,
 float32, AdamW at {rate}. One drawing in ten, chosen by a hash of its code point, was never shown. Equal seeds give
-equal scenes and captions; the weights repeat on the same machine with the same versions and threads. On two cores
-(AVX2, shared with other work) the scenes took 9 minutes and the steps 32.
+equal scenes and captions; the weights repeat on the same machine with the same versions and threads. For the
+committed ones the scenes took 9 minutes and the steps 32, on two cores (AVX2) that did other work too.
 
 ## Found among {among} (chance: {chance1:.1%} at 1, {chance5:.1%} at 5)
 
@@ -106,7 +106,8 @@ def write_card(measures: Measures, trained: TrainingFacts) -> str:
         steps=trained.steps, batch=trained.batch, rate=trained.rate, among=among, chance1=1 / among, chance5=5 / among,
         retrieval=_retrieval("of seen drawings", measures.seen) + "\n"
         + _retrieval("of drawings never seen in training", measures.unseen),
-        quantiles=", ".join(str(each) for each in QUANTILES), pairs=len(measures.mirrored), similarities=_similarities(measures),
+        quantiles=", ".join(str(each) for each in QUANTILES), pairs=len(measures.mirrored),
+        similarities=_similarities(measures),
         mirrored=_quantiles(measures.mirrored), sizes=_quantiles(measures.sizes), matched=_quantiles(measures.matched),
         mismatched=_quantiles(measures.mismatched), image_threshold=IMAGE_THRESHOLD, text_threshold=TEXT_THRESHOLD,
         thresholds=_thresholds(measures), match=CAPTION_MATCH,
