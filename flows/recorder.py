@@ -109,6 +109,16 @@ class Recorder:
         self._desk = desk
         self._run_id = run_id
         self._patience = patience
+        self._stopped: Exception | None = None
+
+    @property
+    def stopped(self) -> Exception | None:
+        """Why nothing more is asked, if so."""
+        return self._stopped
+
+    def stop(self, error: Exception) -> None:
+        """Ask nothing more: whoever does gets the first such error. What is under way is still heard and recorded."""
+        self._stopped = self._stopped or error
 
     async def chat(self, model: ChatModel, at: Address, request: ChatRequest) -> ChatReply:
         """Ask a chat model. ContentError when it has no usable answer, TransientError when patience is at its end."""
@@ -204,6 +214,8 @@ class Recorder:
 
         async def send() -> Answer:
             nonlocal since
+            if self._stopped:
+                raise self._stopped
             since = time.monotonic()
             return await asked.send()
 
@@ -218,7 +230,7 @@ class Recorder:
                 growing = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (tries - 1)) * random.uniform(0.5, 1.5)
                 wait = max(growing, error.retry_after or 0)
                 lost += time.monotonic() - since + wait
-                if lost > self._patience and tries >= FEWEST_TRIES:
+                if self._stopped or (lost > self._patience and tries >= FEWEST_TRIES):
                     raise
                 await asyncio.sleep(wait)
 

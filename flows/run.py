@@ -129,15 +129,21 @@ class Run:
         return answer
 
     async def _write_all(self, slots: Sequence[PlannedSlot], recorder: Recorder, spool: Spool) -> list[Dialogue]:
+        async def write(slot: PlannedSlot) -> Dialogue | Exception:
+            try:
+                return await self._write(slot, recorder)
+            except Exception as error:
+                recorder.stop(error)  # the others get the answers that they wait for, and ask no more
+                return error
+
         syncing = asyncio.create_task(sync_often(spool))
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._write(slot, recorder)) for slot in slots]
-            return [task.result() for task in tasks]
-        except* Exception as errors:
-            raise first_error(errors) from None
+            written = await asyncio.gather(*(write(slot) for slot in slots))
         finally:
             syncing.cancel()
+        if recorder.stopped:
+            raise recorder.stopped
+        return [each for each in written if isinstance(each, Dialogue)]
 
     async def _write(self, slot: PlannedSlot, recorder: Recorder) -> Dialogue:
         asker = Asker(
