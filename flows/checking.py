@@ -7,13 +7,12 @@ from pathlib import Path
 
 from flows.engine import Engine
 from flows.errors import UserError
-from flows.seir.asking import sampling_of
+from flows.seir.asking import chat_request, draw_request, sampling_of
 from flows.seir.prompts import MAX_TOKENS, critique_image, critique_question, draft_question
-from flows.seir.replies import BadReply, Critique, QuestionReply, Reply, parse_reply, schema_of
+from flows.seir.replies import BadReply, Critique, QuestionReply, Reply, parse_reply
 from flows.settings import FILE, CriticSettings, Settings, ViewerSettings, WriterSettings, read_settings
 from flows.studio import Studio
-from models.chat import ChatModel, ChatRequest, Message
-from models.drawing import DrawRequest
+from models.chat import ChatModel, Message
 from models.embedding import EmbedRequest
 from models.errors import ModelError
 from models.identity import ModelIdentity
@@ -101,15 +100,8 @@ class Tryout:
         shape: type[Reply],
     ) -> Checked:
         since = time.monotonic()
-        request = ChatRequest(
-            model=model.identity.name,
-            revision=model.identity.revision,
-            messages=tuple(messages),
-            sampling=sampling_of(settings, MAX_TOKENS["question"]),
-            schema=schema_of(shape),
-            seed=SEED,
-        )
-        reply = await model.chat(request)
+        sampling = sampling_of(settings, MAX_TOKENS["question"])
+        reply = await model.chat(chat_request(model, messages, sampling, shape, SEED))
         try:
             answer = parse_reply(shape, reply.text, reply.finish_reason).model_dump_json()
         except BadReply as error:
@@ -117,19 +109,9 @@ class Tryout:
         return Checked(role=role, identity=model.identity, answer=answer, seconds=time.monotonic() - since)
 
     async def _painter(self, role: str) -> Checked:
-        painter, wanted = await self.studio.painter(), self.settings.generation.painter
+        painter = await self.studio.painter()
         since = time.monotonic()
-        request = DrawRequest(
-            model=painter.identity.name,
-            revision=painter.identity.revision,
-            caption=CAPTION,
-            width=wanted.width,
-            height=wanted.height,
-            steps=wanted.steps,
-            guidance=wanted.guidance,
-            seed=SEED,
-        )
-        drawing = await painter.draw(request)
+        drawing = await painter.draw(draw_request(painter, self.settings.generation.painter, CAPTION, SEED))
         self.picture = drawing.picture
         answer = f"a picture of {drawing.picture.width} x {drawing.picture.height} pixels, {drawing.licence}"
         return Checked(role=role, identity=painter.identity, answer=answer, seconds=time.monotonic() - since)

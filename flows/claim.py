@@ -70,12 +70,15 @@ def _claims(shop: Workshop, plan: BuildPlan) -> list[ClaimRow]:
 
 
 @contextmanager
-def ended(shop: Workshop, stop: Callable[[], None]) -> Iterator[None]:
-    """Write down how a run ended; `stop` ends its work first. A killed process cannot: the next run says `died`."""
+def ended(shop: Workshop, stop: Callable[[BaseException], None]) -> Iterator[None]:
+    """Write down how a run ended, after `stop`, told of the error, has ended its work.
+
+    A killed process cannot: the next run says `died` for it.
+    """
     try:
         yield
     except BaseException as error:
-        stop()
+        stop(error)
         state = "stopped" if isinstance(error, Exception) else "cancelled"
         with suppress(LakeError, OSError):  # the next run says `died` for it; the error is what matters
             _write_end(shop, state, f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode())

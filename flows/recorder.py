@@ -5,10 +5,10 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
 FEWEST_TRIES = 3
 NORM_TOLERANCE = 1e-3
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +209,7 @@ class Recorder:
 
         A request is repeated after transient errors, with growing, jittered waits, none shorter than the backend asks
         for. The last error is raised once failed tries and waits have taken longer than the patience, time in the queue
-        not counted, and never before the third.
+        not counted; not before the third, unless the backend asks for a wait that is longer by itself.
         """
         since = lost = 0.0
         tries = 0
@@ -230,9 +232,29 @@ class Recorder:
                 growing = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (tries - 1)) * random.uniform(0.5, 1.5)
                 wait = max(growing, error.retry_after or 0)
                 lost += time.monotonic() - since + wait
-                if self._stopped or (lost > self._patience and tries >= FEWEST_TRIES):
+                if self._stopped or (lost > self._patience and (tries >= FEWEST_TRIES or wait > self._patience)):
                     raise
                 await asyncio.sleep(wait)
+
+
+async def finish_all(recorder: Recorder, works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all works, in their order.
+
+    After a first error nothing more is asked: what is under way is heard and recorded, so that nobody pays for it
+    twice, and then that error is raised.
+    """
+
+    async def finish(work: Coroutine[Any, Any, T]) -> list[T]:
+        try:
+            return [await work]
+        except Exception as error:
+            recorder.stop(error)
+            return []
+
+    results = await asyncio.gather(*map(finish, works))
+    if recorder.stopped:
+        raise recorder.stopped
+    return [result for found in results for result in found]
 
 
 def model_id(identity: ModelIdentity) -> str:

@@ -17,8 +17,8 @@ from flows.claim import died_rows, ended, living_run, publish_if_free, start_row
 from flows.deciding import Ruling
 from flows.engine import Engine
 from flows.recipe import model_rows, write_selection
-from flows.recorder import Address, Recorder, vector_row
-from flows.run import first_error, sync_often
+from flows.recorder import Address, Recorder, finish_all, vector_row
+from flows.run import sync_often
 from flows.settings import FILE, Settings, read_settings
 from flows.studio import Studio
 from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
@@ -165,11 +165,7 @@ class Reembedding:
 
         syncing = asyncio.create_task(sync_often(spool))
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(ask(turn)) for turn in turns]
-            return [task.result() for task in tasks]
-        except* Exception as errors:
-            raise first_error(errors) from None
+            return await finish_all(recorder, map(ask, turns))
         finally:
             syncing.cancel()
 
@@ -267,5 +263,5 @@ def open_reembedding(
         stack.enter_context(living_run(shop))
         stack.callback(move.close)
         move.begin(flow_run_id)
-        with ended(shop, move.close):
+        with ended(shop, lambda _: move.close()):
             yield move

@@ -1,10 +1,11 @@
 """One run of a build: its claim on slots, its engine and spools, its end. Safe to kill at any point."""
 
 import asyncio
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
 
 from flows.claim import publish_if_free
@@ -12,7 +13,7 @@ from flows.commit import Committed, Committer, FinishedBatch
 from flows.engine import Engine
 from flows.plan import BuildPlan, PlannedSlot
 from flows.progress import OUTCOMES, Progress, ProgressBoard
-from flows.recorder import Answer, Asked, Recorder
+from flows.recorder import Answer, Asked, Recorder, finish_all
 from flows.seir.asking import Asker
 from flows.seir.dialogue import Brief, Dialogue, Playwright
 from flows.studio import Cast
@@ -42,6 +43,8 @@ class Run:
         self._committer = committer
         self._shelf = SpoolShelf()
         self._closed = False
+        self._lock = threading.Lock()
+        self._making: dict[Future[list[Dialogue]], Recorder] = {}
         self._made: set[str] = set()
         self._finished: dict[int, FinishedBatch] = {}
         self._publish_again_at = 0.0
@@ -58,11 +61,22 @@ class Run:
                 for path in sorted((folder / SPOOL_FOLDER).glob("*.log")):
                     self._shelf.add(path)
 
-    def close(self) -> None:
-        """Stop what is still being made, begin nothing more, and let go of the spools."""
-        self._closed = True
-        self._engine.cancel()
-        self._shelf.close()
+    def close(self, error: BaseException | None = None) -> None:
+        """Begin nothing more, stop what is still being made, and let go of the spools.
+
+        After an error, but not when somebody pressed Ctrl-C, all batches first hear what they have under way.
+        """
+        with self._lock:
+            self._closed = True
+            making = dict(self._making)
+        try:
+            if isinstance(error, Exception):
+                for recorder in making.values():
+                    recorder.stop(error)
+                wait(making)
+        finally:
+            self._engine.cancel()
+            self._shelf.close()
 
     def label(self, number: int) -> str:
         """A name for a batch that a person can read."""
@@ -85,7 +99,7 @@ class Run:
 
     def make(self, number: int) -> None:
         """Make a batch and wait for it. Errors of models pass through; what was finished by then is in the spool."""
-        if self._closed:
+        if self._closed:  # or a spool would be made in a folder that is tidied away
             raise CancelledError("the run has ended")
         slots = self.batches[number]
         spool = Spool(self._spool_path(number))
@@ -94,9 +108,15 @@ class Run:
             recorder = Recorder(
                 tape=tape, desk=self._ask, run_id=self.shop.run_id, patience=self.shop.settings.run.patience
             )
-            if self._closed:
-                raise CancelledError("the run has ended")
-            dialogues = self._engine.submit(self._write_all(slots, recorder, spool)).result()
+            with self._lock:
+                if self._closed:
+                    raise CancelledError("the run has ended")
+                made = self._engine.submit(self._write_all(slots, recorder, spool))
+                self._making[made] = recorder
+            try:
+                dialogues = made.result()
+            finally:
+                self._making.pop(made)
         finally:
             spool.close()
         calls = read_calls_of(spool.path)
@@ -129,21 +149,11 @@ class Run:
         return answer
 
     async def _write_all(self, slots: Sequence[PlannedSlot], recorder: Recorder, spool: Spool) -> list[Dialogue]:
-        async def write(slot: PlannedSlot) -> Dialogue | Exception:
-            try:
-                return await self._write(slot, recorder)
-            except Exception as error:
-                recorder.stop(error)  # the others get the answers that they wait for, and ask no more
-                return error
-
         syncing = asyncio.create_task(sync_often(spool))
         try:
-            written = await asyncio.gather(*(write(slot) for slot in slots))
+            return await finish_all(recorder, (self._write(slot, recorder) for slot in slots))
         finally:
             syncing.cancel()
-        if recorder.stopped:
-            raise recorder.stopped
-        return [each for each in written if isinstance(each, Dialogue)]
 
     async def _write(self, slot: PlannedSlot, recorder: Recorder) -> Dialogue:
         asker = Asker(
@@ -176,9 +186,3 @@ async def sync_often(spool: Spool) -> None:
     while True:
         await asyncio.sleep(SYNC_SECONDS)
         await asyncio.to_thread(spool.sync)
-
-
-def first_error(errors: BaseExceptionGroup[Exception]) -> Exception:
-    """The first error in a group, however deep it lies."""
-    first = errors.exceptions[0]
-    return first_error(first) if isinstance(first, BaseExceptionGroup) else first

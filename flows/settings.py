@@ -301,7 +301,9 @@ def _first_problem(error: ValidationError) -> str:
         case "value_error" if not key:
             return str(problem["ctx"]["error"])
         case "value_error":
-            return f"setting '{key}' is {problem['input']!r}: {problem['ctx']['error']}"
+            # An address may hold a password, which no error shows.
+            value = "" if names[0] == "servers" else f" is {problem['input']!r}"
+            return f"setting '{key}'{value}: {problem['ctx']['error']}"
     return f"setting '{key}' is {problem['input']!r}: {_lower_first(problem['msg'])}"
 
 

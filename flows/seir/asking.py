@@ -10,6 +10,7 @@ from flows.settings import (
     CriticSettings,
     EmbeddedChat,
     GenerationSettings,
+    PainterSettings,
     SamplingSettings,
     ServedChat,
     ViewerSettings,
@@ -17,7 +18,7 @@ from flows.settings import (
 )
 from flows.studio import Cast
 from models.chat import ChatModel, ChatRequest, Message, Sampling
-from models.drawing import Drawing, DrawRequest
+from models.drawing import Drawing, DrawRequest, TextToImage
 from models.embedding import EmbedRequest, Vector
 from models.errors import ContentError
 from models.picture import Picture
@@ -78,20 +79,10 @@ class Asker:
 
     async def draw(self, place: Place, caption: str) -> Drawing:
         """Have the caption drawn; errors as for `write`."""
-        painter, size = self.cast.painter, self.settings.painter
+        painter, wanted = self.cast.painter, self.settings.painter
 
         async def attempt(seed: int, at: Address) -> Drawing:
-            request = DrawRequest(
-                model=painter.identity.name,
-                revision=painter.identity.revision,
-                caption=caption,
-                width=size.width,
-                height=size.height,
-                steps=size.steps,
-                guidance=size.guidance,
-                seed=seed,
-            )
-            return await self.recorder.draw(painter, at, request)
+            return await self.recorder.draw(painter, at, draw_request(painter, wanted, caption, seed))
 
         return await self._attempts(place, attempt)
 
@@ -115,15 +106,7 @@ class Asker:
         reply: type[P],
     ) -> P:
         async def attempt(seed: int, at: Address) -> P:
-            request = ChatRequest(
-                model=model.identity.name,
-                revision=model.identity.revision,
-                messages=tuple(messages),
-                sampling=sampling,
-                schema=schema_of(reply),
-                seed=seed,
-            )
-            heard = await self.recorder.chat(model, at, request)
+            heard = await self.recorder.chat(model, at, chat_request(model, messages, sampling, reply, seed))
             return parse_reply(reply, heard.text, heard.finish_reason)
 
         return await self._attempts(place, attempt)
@@ -156,6 +139,34 @@ class Asker:
             reason=reason,
             evidence={"turn": place.turn, "round": place.round, "purpose": place.purpose, "attempts": problems},
         )
+
+
+def chat_request(
+    model: ChatModel, messages: Sequence[Message], sampling: Sampling, reply: type[Reply], seed: int
+) -> ChatRequest:
+    """A question to a model whose reply is to have the shape of `reply`."""
+    return ChatRequest(
+        model=model.identity.name,
+        revision=model.identity.revision,
+        messages=tuple(messages),
+        sampling=sampling,
+        schema=schema_of(reply),
+        seed=seed,
+    )
+
+
+def draw_request(painter: TextToImage, wanted: PainterSettings, caption: str, seed: int) -> DrawRequest:
+    """A caption to be drawn as the settings want it."""
+    return DrawRequest(
+        model=painter.identity.name,
+        revision=painter.identity.revision,
+        caption=caption,
+        width=wanted.width,
+        height=wanted.height,
+        steps=wanted.steps,
+        guidance=wanted.guidance,
+        seed=seed,
+    )
 
 
 def sampling_of(settings: WriterSettings | CriticSettings | ViewerSettings, max_tokens: int) -> Sampling:

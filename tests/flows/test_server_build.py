@@ -1,13 +1,16 @@
 """Builds whose texts come from a server that misbehaves: what a fault costs, and that no call is lost or paid twice."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import pytest
 
 from flows.asked import BuildOptions
 from flows.errors import UserError
+from flows.opening import open_build
 from flows.run import Run
 from flows.settings import FILE
 from flows.studio import Studio
@@ -181,6 +184,38 @@ def test_a_server_that_turns_into_another_model_stops_the_run_and_the_next_one_g
         ("stopped", 0, 6),
         ("finished", 6, 0),
     ]
+
+
+def test_a_batch_that_must_stop_does_not_waste_what_another_has_under_way(tmp_path: Path) -> None:
+    turned = threading.Event()
+
+    def behave(number: int, _: Mapping[str, Json]) -> Behaviour:
+        if not turned.is_set() and number == 12:
+            turned.set()
+            return OtherModel("somebody-else")
+        return Answer(after=0.3)
+
+    with FakeServer(behave=behave, api_key=SECRET) as server:
+        lake = served_lake(tmp_path / "lake", server.url)
+        changed(lake, "batch_size = 8", "batch_size = 3")
+        with (
+            pytest.raises(TerminalError, match="somebody-else"),
+            ThreadPoolExecutor() as pool,
+            open_build(lake.path, SIX, studio=Studio) as run,
+        ):
+            for made in as_completed([pool.submit(run.make, number) for number in (0, 1)]):
+                made.result()
+        assert {asked.outcome for asked in server.asked} == {"answered", "spoilt"}
+        assert_kept(lake, build(lake))
+        assert_paid_once(lake, server)
+
+
+def test_a_server_that_asks_for_a_wait_beyond_patience_stops_the_run_at_once(tmp_path: Path) -> None:
+    with FakeServer(behave=always(Status(429, retry_after="600")), api_key=SECRET) as server:
+        lake = served_lake(tmp_path / "lake", server.url, patience=300)
+        with pytest.raises(TransientError, match="429"):
+            build(lake)
+    assert query(lake, "SELECT state, open FROM runs").rows() == [("stopped", 6)]
 
 
 def test_a_server_that_stays_away_stops_the_run_when_patience_ends(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def test_a_mistake_is_one_sentence_that_names_the_key(mistake: str) -> None:
         parse("vllm", changes)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "me:it" not in str(caught.value), "no error shows a password"
     assert str(caught.value).startswith(f"{FILE}: ")
 
 
