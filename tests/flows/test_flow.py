@@ -11,14 +11,17 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import Artifact, TaskRun
 
+from flows.asked import BuildOptions
 from flows.build import build_lake
 from flows.errors import UserError
 from flows.lakes import make_lake
+from flows.reembed import reembed_lake
 from flows.tasks import is_transient
 from models.errors import TerminalError, TransientError
 from storage.lake import Lake
 from storage.query import query
-from tests.flows.casts import fake_lake
+from tests.flows.casts import fake_lake, grow
+from tests.flows.test_models_cli import interlake
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -93,6 +96,22 @@ def test_the_embedded_profile_builds_for_real_and_repeats_itself(tmp_path: Path)
         assert counts["planned"] == counts["kept"] + counts["failed"] == 1
         chains.add(lake.version().sha256)
     assert len(chains) == 1, "the same seed and settings make the same lake, picture for picture"
+
+
+def test_the_command_moves_a_lake_to_another_encoder_and_says_what_that_came_to(
+    tmp_path: Path, prefect_server: str
+) -> None:
+    lake = fake_lake(tmp_path / "lake")
+    grow(lake.path, BuildOptions(new_topics=2, samples_per_topic=2, turns=1))
+    code, out, err = interlake(
+        "reembed", "--lake", lake.path, "--encoder", "descriptor", environment={"PREFECT_API_URL": prefect_server}
+    )
+    assert (code, err) == (0, "")
+    assert out.startswith("4 turns embedded by descriptor; kept 4 samples (before 4), duplicate 0 (before 0); version ")
+    flow_run_id = query(lake, "SELECT flow_run_id FROM runs WHERE kind = 'reembed'")["flow_run_id"][0]
+    tasks, _ = read_run(flow_run_id)
+    assert sorted(task.name for task in tasks) == ["decide anew what is kept", "embed turns 1-4 of 4"]
+    assert reembed_lake(lake=str(lake.path)) is None
 
 
 @pytest.mark.parametrize(("error", "again"), [(TransientError("busy"), True), (TerminalError("no such model"), False)])

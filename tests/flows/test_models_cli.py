@@ -1,4 +1,4 @@
-"""`interlake models` and `interlake reembed` as a user meets them."""
+"""`interlake models` as a user meets it."""
 
 import json
 import os
@@ -7,11 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.asked import BuildOptions
 from flows.settings import FILE, read_settings
 from models.fake_server import FakeServer
-from storage.lake import Lake
-from tests.flows.casts import fake_lake, grow
 from tests.flows.test_server_build import SECRET, served_lake
 from tests.models.fake_hub import COMMIT, Repository, serve_hub
 
@@ -81,21 +78,3 @@ def test_check_tells_of_each_role_what_would_be_recorded_or_what_is_wrong(tmp_pa
     assert out.count("PROBLEM") == 2
     assert "painter: fake-painter 1" in out
     assert lake.version().number == 1
-
-
-def test_reembed_says_what_it_came_to_and_what_is_wrong(tmp_path: Path, prefect_server: str) -> None:
-    lake = fake_lake(tmp_path / "lake")
-    grow(lake.path, BuildOptions(new_topics=2, samples_per_topic=2, turns=1))
-    there = {"PREFECT_API_URL": prefect_server}
-    code, out, err = interlake("reembed", "--lake", lake.path, "--encoder", "descriptor", environment=there)
-    assert (code, err) == (0, "")
-    assert out.startswith("4 turns embedded by descriptor; kept 4 samples (before 4), duplicate 0 (before 0); version ")
-    assert interlake("reembed", "--lake", lake.path, environment=there)[1] == (
-        "nothing to do: the lake's vectors are of this encoder already\n"
-    )
-    assert interlake("reembed", "--lake", lake.path, "--encoder", "clip")[0] == 2
-    head = Lake.open(lake.path).version()
-    (lake.path / FILE).write_text((lake.path / FILE).read_text().replace("descriptor", "fake"))
-    code, _, err = interlake("build", "--lake", lake.path, environment=there)
-    assert (code, "'interlake reembed'" in err) == (2, True)
-    assert Lake.open(lake.path).version() == head
