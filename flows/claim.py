@@ -21,8 +21,9 @@ from storage.lock import hold
 from storage.packages import PackageDraft
 from storage.records import ClaimRow, RunEndRow, RunStartRow
 from storage.slots import is_alive, run_lock, slot_states, unended_runs, unfinished_moves
-from storage.turns_table import bring_up
+from storage.steps import Step, reached
 from storage.versions import Version
+from storage.writing import writing
 
 LIBRARIES = ("prefect", "duckdb", "lancedb", "pylance", "polars", "pyarrow", "numpy", "pillow")
 
@@ -30,15 +31,14 @@ LIBRARIES = ("prefect", "duckdb", "lancedb", "pylance", "polars", "pyarrow", "nu
 def claim_slots(shop: Workshop, request: BuildRequest, *, flow_run_id: str | None) -> BuildPlan:
     """Plan and claim in one step under the lock, so that two builds never take the same slot."""
     lake, recipe = shop.lake, shop.recipe
-    with lake.lock(purpose=f"claim of run {shop.run_id[:8]}", timeout=shop.lock_timeout):
-        head = lake.version()
-        plan = plan_build(lake, head, recipe, request)
+    with writing(lake, purpose=f"claim of run {shop.run_id[:8]}", timeout=shop.lock_timeout) as writer:
+        plan = plan_build(lake, writer.head, recipe, request)
         if not plan.slots:
             return plan
-        died = died_rows(lake, head)
+        died = died_rows(lake, writer.head)
         start = start_row(shop, kind="build", planned=len(plan.slots), topics=plan.topics, flow_run_id=flow_run_id)
         rows = [start, *_claims(shop, plan), recipe.row(), *model_rows(shop.roles), *died]
-        bring_up(lake, lake.commit([PackageDraft("run", rows)], run_id=shop.run_id))
+        writer.commit([PackageDraft("run", rows)], run_id=shop.run_id)
     return plan
 
 
@@ -87,10 +87,9 @@ def ended(shop: Workshop, stop: Callable[[BaseException], None]) -> Iterator[Non
 
 
 def _write_end(shop: Workshop, state: str, reason: str | None) -> None:
-    with shop.lake.lock(purpose=f"end of run {shop.run_id[:8]}", timeout=shop.lock_timeout):
+    with writing(shop.lake, purpose=f"end of run {shop.run_id[:8]}", timeout=shop.lock_timeout) as writer:
         row = end_row(shop.run_id, state, reason)
-        version = shop.lake.commit([PackageDraft("run", [row])], run_id=shop.run_id)
-        bring_up(shop.lake, version)
+        version = writer.commit([PackageDraft("run", [row])], run_id=shop.run_id)
     publish_if_free(shop.lake, version)
 
 
@@ -132,6 +131,7 @@ def tidy_runs(shop: Workshop) -> None:
         for folder in shop.lake.runs.iterdir():
             if folder.is_dir() and folder.name not in needed and not is_alive(shop.lake, folder.name):
                 shutil.rmtree(folder)
+                reached(Step.RUN_TIDIED)
 
 
 def describe_environment() -> dict[str, str | int]:

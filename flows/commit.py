@@ -17,11 +17,14 @@ from flows.seir.dialogue import Dialogue
 from flows.workshop import Workshop
 from models.embedding import Vector
 from models.picture import decode
+from storage.errors import TakenOver
 from storage.packages import PackageDraft
 from storage.records import DecisionRow, EmbeddingRow, IterationRow, Row, SampleRow, TurnRow
+from storage.slots import taken_over
 from storage.spool import RecordedCall
-from storage.turns_table import KeptVectors, bring_up, kept_vectors
+from storage.turns_table import KeptVectors, kept_vectors
 from storage.versions import Version
+from storage.writing import writing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +60,18 @@ class Committer:
         check_calls(batch.calls)
         vectors = {sha256: vector for _, dialogue in batch.work for sha256, vector in dialogue.vectors.items()}
         run_id = self._shop.run_id
-        with self._lake.lock(purpose=f"commit of run {run_id[:8]}", timeout=self._shop.lock_timeout):
-            head = self._lake.version()
+        with writing(self._lake, purpose=f"commit of run {run_id[:8]}", timeout=self._shop.lock_timeout) as writer:
+            head = writer.head
+            self._refuse_taken_over([slot.slot_id for slot, _ in batch.work], head)
             self._catch_up(head)
             ruling = Ruling(kind="build", version=head.number + 1, encoder=self._encoder, duplicates=self._duplicates)
             decision = decide(self._kept, _newcomers(batch.work, vectors), ruling.thresholds())
             made = {dialogue.brief.sample_id: dialogue.failure for _, dialogue in batch.work}
             decisions = [*ruling.rows(made, decision)]
             drafts = [self._build_package(batch, vectors, head), PackageDraft("decision", decisions)]
-            version = self._lake.commit(drafts, run_id=run_id)
+            version = writer.commit(drafts, run_id=run_id)
             self._kept.add(decision.keepers, encoder=self._encoder)
             self._known = version.number
-            bring_up(self._lake, version)
         outcomes = {
             row.sample_id: row.outcome for row in decisions if isinstance(row, DecisionRow) and row.turn is None
         }
@@ -76,14 +79,13 @@ class Committer:
 
     def catch_up(self) -> None:
         """Read the kept turns as they are now; UserError when they are of another encoder."""
-        with self._lake.lock(purpose="a look at what is kept", timeout=self._shop.lock_timeout):
-            self._catch_up(self._lake.version())
+        with writing(self._lake, purpose="a look at what is kept", timeout=self._shop.lock_timeout) as writer:
+            self._catch_up(writer.head)
 
     def _catch_up(self, head: Version) -> None:
         """Read the kept turns anew when somebody else has committed since; the caller holds the lock."""
         if self._known == head.number:
             return
-        bring_up(self._lake, head)
         kept = KeptTurns(encoder=self._encoder)
         for _, turns in groupby(kept_vectors(self._lake, head), key=lambda turn: turn.version):
             same = list(turns)
@@ -96,6 +98,15 @@ class Committer:
             kept.add(map(_comparable, same), encoder=self._encoder)
         self._kept = kept
         self._known = head.number
+
+    def _refuse_taken_over(self, slot_ids: Sequence[str], head: Version) -> None:
+        """TakenOver when another run has claimed a slot of this one since; `_known` was before that in any case."""
+        others = taken_over(self._lake, head, after=self._known, run_id=self._shop.run_id, slot_ids=slot_ids)
+        if others:
+            raise TakenOver(
+                f"run {min(others)[:8]} has taken over slots of run {self._shop.run_id[:8]}, which seemed dead; "
+                "nothing is lost, it makes them"
+            )
 
     def _build_package(self, batch: FinishedBatch, vectors: Mapping[str, Vector], head: Version) -> PackageDraft:
         made = [row for slot, dialogue in batch.work for row in (self._sample(slot), *dialogue.rows())]

@@ -13,7 +13,7 @@ from flows.topics.incoming import read_topic_file
 from storage.lake import Lake
 from storage.packages import PackageDraft
 from storage.records import TopicRow
-from storage.turns_table import bring_up
+from storage.writing import Writer, writing
 
 LOCK_TIMEOUT = 60.0
 SHIPPED = "catalogue"
@@ -42,8 +42,11 @@ def choose_encoder(path: Path, encoder: str) -> None:
 def make_lake(path: Path, *, profile: str, seed: int, topics: Sequence[TopicEntry] | None = None) -> Lake:
     """Make a lake whose first version holds topics, the shipped ones by default. NotALake when the folder is taken."""
     files = {FILE: default_settings(profile).encode()}
-    with Lake.making(path, seed=seed, files=files) as lake:
-        _commit_topics(lake, topics or read_catalogue(), source=SHIPPED if topics is None else "given")
+    with (
+        Lake.making(path, seed=seed, files=files) as lake,
+        writing(lake, purpose="init", timeout=LOCK_TIMEOUT) as writer,
+    ):
+        _commit_topics(writer, topics or read_catalogue(), source=SHIPPED if topics is None else "given")
     return Lake.open(path)
 
 
@@ -53,12 +56,12 @@ def add_topics(
     """Bring a user's topics into a lake as a version of their own; topics that it has already stay as they are."""
     lake = Lake.open(path)
     incoming = read_topic_file(file, category=category, domain=domain)
-    with lake.lock(purpose="topics", timeout=lock_timeout):
+    with writing(lake, purpose="topics", timeout=lock_timeout) as writer:
         there = read_topics(path)
         known_ids = {topic.topic_id for topic in there}
         new = [entry for entry in incoming.entries if topic_id(entry) not in known_ids]
         if new:
-            _commit_topics(lake, new, source=file.name)
+            _commit_topics(writer, new, source=file.name)
     names = {entry.name for entry in new}
     groups = find_alike([*(topic.name for topic in there), *names])
     return AddedTopics(
@@ -69,9 +72,9 @@ def add_topics(
     )
 
 
-def _commit_topics(lake: Lake, entries: Sequence[TopicEntry], *, source: str) -> None:
+def _commit_topics(writer: Writer, entries: Sequence[TopicEntry], *, source: str) -> None:
     rows = [
         TopicRow(topic_id=topic_id(entry), name=entry.name, category=entry.category, domain=entry.domain, source=source)
         for entry in entries
     ]
-    bring_up(lake, lake.commit([PackageDraft("topics", rows)]))
+    writer.commit([PackageDraft("topics", rows)])

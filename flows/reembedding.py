@@ -28,13 +28,13 @@ from models.picture import Picture
 from storage.embeddings import BareTurn, bare_turns, embedded_turns, read_standing
 from storage.lake import Lake
 from storage.lock import hold
-from storage.packages import PackageDraft, read_picture
+from storage.packages import PackageDraft
 from storage.records import EmbeddingRow, Row
 from storage.slots import unfinished_moves
 from storage.spool import Spool, read_calls_of
 from storage.turn_rows import find_pictures
-from storage.turns_table import KeptVectors, bring_up
-from storage.versions import Version
+from storage.turns_table import KeptVectors
+from storage.writing import Writer, writing
 
 LOCK = ".reembed.lock"
 TURNS_PER_BATCH = 256
@@ -82,14 +82,14 @@ class Reembedding:
     def begin(self, flow_run_id: str | None) -> None:
         """Write the run's start, and index what moves that were interrupted left in their spools."""
         lake, shop = self.shop.lake, self.shop
-        with lake.lock(purpose=f"start of run {shop.run_id[:8]}", timeout=shop.lock_timeout):
-            head = lake.version()
+        with writing(lake, purpose=f"start of run {shop.run_id[:8]}", timeout=shop.lock_timeout) as writer:
+            head = writer.head
             for run_id in unfinished_moves(lake, head):
                 for path in sorted((lake.runs / run_id / SPOOL_FOLDER).glob("*.log")):
                     self._shelf.add(path)
             start = start_row(shop, kind="reembed", planned=0, topics=0, flow_run_id=flow_run_id)
             rows = [start, shop.recipe.row(), *model_rows(shop.roles), *died_rows(lake, head)]
-            bring_up(lake, lake.commit([PackageDraft("run", rows)], run_id=shop.run_id))
+            writer.commit([PackageDraft("run", rows)], run_id=shop.run_id)
 
     def label(self, number: int) -> str:
         first = number * TURNS_PER_BATCH
@@ -103,11 +103,11 @@ class Reembedding:
         """Decide anew what is kept, in one version; turns that builds brought in meanwhile are embedded first."""
         lake = self.shop.lake
         for number in range(len(self.batches), len(self.batches) + 1_000):
-            with lake.lock(purpose=f"decisions of run {self.shop.run_id[:8]}", timeout=self.shop.lock_timeout):
-                head = lake.version()
-                late = bare_turns(lake, head, self.shop.encoder)
+            purpose = f"decisions of run {self.shop.run_id[:8]}"
+            with writing(lake, purpose=purpose, timeout=self.shop.lock_timeout) as writer:
+                late = bare_turns(lake, writer.head, self.shop.encoder)
                 if not late:
-                    return self._decide(head)
+                    return self._decide(writer)
             self._embed(late, number)
         raise AssertionError("builds commit faster than turns can be embedded")
 
@@ -140,9 +140,8 @@ class Reembedding:
                     text_vector_sha256=text.vector_sha256,
                 )
             )
-        with lake.lock(purpose=f"vectors of run {shop.run_id[:8]}", timeout=shop.lock_timeout):
-            draft = PackageDraft("vectors", [*rows, *unique.values()])
-            bring_up(lake, lake.commit([draft], run_id=shop.run_id))
+        with writing(lake, purpose=f"vectors of run {shop.run_id[:8]}", timeout=shop.lock_timeout) as writer:
+            writer.commit([PackageDraft("vectors", [*rows, *unique.values()])], run_id=shop.run_id)
         self._shelf.drop(spool.path)
         spool.path.unlink()
         self._embedded += len(turns)
@@ -158,7 +157,7 @@ class Reembedding:
         async def ask(turn: BareTurn) -> tuple[Vector, Vector]:
             place = places[turn.image_sha256]
             async with room:
-                data = await asyncio.to_thread(read_picture, lake.folder(place.entry), place.image)
+                data = await asyncio.to_thread(place.read)
                 picture = await asyncio.to_thread(Picture.from_bytes, data)
                 image = await self._ask(recorder, turn, "image", picture)
                 return image, await self._ask(recorder, turn, "text", turn.caption)
@@ -182,13 +181,13 @@ class Reembedding:
         request = EmbedRequest(model=identity.name, revision=identity.revision, subject=subject)
         return await recorder.embed(self._encoder, at, request)
 
-    def _decide(self, head: Version) -> Moved:
+    def _decide(self, writer: Writer) -> Moved:
         """Decide in the order in which the samples came, as if this encoder had been there from the first."""
-        lake, shop = self.shop.lake, self.shop
+        lake, shop, head = self.shop.lake, self.shop, writer.head
         before = read_standing(lake, head)
         ruling = Ruling(
             kind="reembed",
-            version=head.number + 1,
+            version=writer.next_number,
             encoder=shop.encoder,
             duplicates=shop.settings.selection.duplicates,
         )
@@ -196,8 +195,7 @@ class Reembedding:
         repeated = {(duplicate.sample_id, duplicate.turn) for duplicate in decision.duplicates}
         freed = sorted(key for key in before.flagged - repeated if key[0] in before.kept)
         rows = ruling.rows(dict.fromkeys(sorted(before.kept)), decision, freed=freed)
-        version = lake.commit([PackageDraft("decision", list(rows))], run_id=shop.run_id)
-        bring_up(lake, version)
+        version = writer.commit([PackageDraft("decision", list(rows))], run_id=shop.run_id)
         publish_if_free(lake, version)
         kept_before = sum(before.kept.values())
         return Moved(

@@ -23,6 +23,7 @@ from flows.workshop import Workshop
 from storage.calls import read_calls
 from storage.slots import is_alive
 from storage.spool import RecordedCall, Spool, read_calls_of
+from storage.steps import Step, reached
 from storage.versions import Version
 
 SYNC_SECONDS = 1.0
@@ -129,6 +130,7 @@ class Run:
         path = self._spool_path(number)
         self._shelf.drop(path)
         path.unlink()
+        reached(Step.SPOOL_DROPPED)
         self.outcomes |= committed.outcomes
         self.board.add(committed_batches=1, **Counter(committed.outcomes.values()))
         self._publish_now_and_then(committed.version)

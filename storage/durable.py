@@ -1,14 +1,39 @@
 """Files that survive a power cut: write, fsync, rename, fsync the folder. Knows nothing of what they hold."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+
+PART = ".part"
+"""How the names of files end that are being written; whoever is killed then leaves one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A whole file, synced, under a name that nobody reads, in the folder where it is to lie."""
+
+    path: Path
+    final: Path
+
+    @classmethod
+    def write(cls, final: Path, data: bytes) -> "Staged":
+        """Write the bytes; when that fails nothing is left of them."""
+        path = final.with_name(f".{final.name}.{os.getpid()}{PART}")
+        try:
+            write_synced(path, data)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return cls(path, final)
+
+    def give_name(self) -> None:
+        """Rename it; the name outlives a power cut once the folder is synced."""
+        self.path.replace(self.final)
 
 
 def write_durably(path: Path, data: bytes) -> None:
     """Write a whole new file under its final name only once its bytes are on the disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    write_synced(temporary, data)
-    temporary.replace(path)
+    Staged.write(path, data).give_name()
     sync_folder(path.parent)
 
 

@@ -4,6 +4,8 @@ LakeError
 ├── NotALake       the folder is no lake, or one of another format
 ├── LakeBusy       another process holds it, and waiting ended
 ├── LakeDamaged    a file is missing or not what its hash says
+├── NoRoom         the disk has less free than a version needs
+├── TakenOver      another run claimed the slots of this one
 └── NoSuchThing    a version, sample or call that is not there
 """
 
@@ -22,6 +24,14 @@ class LakeBusy(LakeError):
 
 class LakeDamaged(LakeError):
     """A file is missing or does not hash to what was recorded; the message names it."""
+
+
+class NoRoom(LakeError):
+    """The disk has less free than a version needs; nothing was written."""
+
+
+class TakenOver(LakeError):
+    """A run seemed dead, and another one has claimed its slots; it may not commit them any more."""
 
 
 class NoSuchThing(LakeError):

@@ -6,9 +6,9 @@ keeps reading it, and nobody who reads ever stands in the way of who publishes.
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -29,7 +29,8 @@ from storage.history_schema import (
 from storage.lake import Lake
 from storage.lock import hold
 from storage.projection import is_in_chain, lance_version_of, read_link
-from storage.tables import read_table
+from storage.steps import Step, reached
+from storage.tables import Holding
 from storage.versions import PackageEntry, Version
 
 LOCK = ".history.lock"
@@ -130,12 +131,15 @@ def _publish(lake: Lake, version: Version, base: Published | None) -> None:
     staged = lake.path / f".history-{uuid.uuid4().hex}.duckdb"
     if base:
         shutil.copyfile(history_path(lake), staged)
+    reached(Step.HISTORY_COPIED)
     try:
         _write(staged, lake, version, base)
     except duckdb.IOException as error:
         raise OSError(f"{staged} cannot be written ({error})") from error
     sync_file(staged)
+    reached(Step.HISTORY_WRITTEN)
     staged.replace(history_path(lake))
+    reached(Step.HISTORY_NAMED)
     sync_folder(lake.path)
 
 
@@ -156,8 +160,9 @@ def _append(connection: Connection, lake: Lake, version: Version, base: int) -> 
     """Bring in the packages of the versions after `base`, and of samples and runs only what these changed."""
     added = [entry for entry in version.packages if entry.version > base]
     for first, last in _groups(added):
+        holdings = lake.holdings(replace(version, packages=tuple(added[first:last])))
         for copied in COPIED:
-            _copy_rows(connection, lake, copied, added[first:last])
+            _copy_rows(connection, copied, holdings)
     connection.execute(CHANGES.format(base=base))
     number = str(version.number)
     connection.execute("DELETE FROM samples WHERE sample_id IN (FROM changed_samples)")
@@ -178,9 +183,9 @@ def _groups(entries: list[PackageEntry]) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def _copy_rows(connection: Connection, lake: Lake, copied: Copied, entries: list[PackageEntry]) -> None:
-    read = [(entry, read_table(lake.folder(entry), copied.kind.table, copied.columns())) for entry in entries]
-    parts = [(entry, table) for entry, table in read if table is not None]
+def _copy_rows(connection: Connection, copied: Copied, holdings: Sequence[Holding]) -> None:
+    read = [holding.read(copied.kind.table, copied.columns()) for holding in holdings]
+    parts = [table for table in read if table is not None]
     if not parts:
         return
     connection.register("rows", with_place(copied, parts))

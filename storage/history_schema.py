@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from storage.canonical import content_sha256
@@ -29,7 +30,6 @@ from storage.records import (
     TopicRow,
     TurnRow,
 )
-from storage.versions import PackageEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,25 +227,17 @@ def create_schema(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"CREATE MACRO {name}_at(v) AS TABLE {sql}")
 
 
-def with_place(copied: Copied, parts: Sequence[tuple[PackageEntry, pa.Table]]) -> pa.Table:
-    """Rows of one kind from several packages, with the columns `version`, `package` and `line`."""
-    empty = pa.schema([copied.kind.schema().field(name) for name in copied.columns()]).empty_table()
-    tables = [_with_entry(empty, PackageEntry(version=0, kind="", name="", content_sha256=""), 0)]
-    lines: dict[int, int] = {}
-    for entry, table in parts:
-        first = lines.get(entry.version, 0)
-        lines[entry.version] = first + table.num_rows
-        tables.append(_with_entry(table, entry, first))
-    return pa.concat_tables(tables)
+def with_place(copied: Copied, parts: Sequence[pa.Table]) -> pa.Table:
+    """Rows of one kind as holdings have them, with `version`, `package` and `line`, their place in their version.
 
-
-def _with_entry(table: pa.Table, entry: PackageEntry, first_line: int) -> pa.Table:
-    rows = table.num_rows
-    return (
-        table.append_column("version", pa.repeat(pa.scalar(entry.version, pa.int64()), rows))
-        .append_column("package", pa.repeat(pa.scalar(entry.name), rows))
-        .append_column("line", pa.array(range(first_line, first_line + rows), pa.int64()))
-    )
+    Rows of one version stand together, and no version is cut in two.
+    """
+    fields = [copied.kind.schema().field(name) for name in copied.columns()]
+    empty = pa.schema([*fields, pa.field("version", pa.int64()), pa.field("package", pa.string())]).empty_table()
+    whole = pa.concat_tables([empty, *parts])
+    _, first, places = np.unique(whole["version"].to_numpy(), return_index=True, return_inverse=True)
+    lines = np.arange(len(whole), dtype=np.int64) - (first[places] if len(whole) else 0)
+    return whole.append_column("line", pa.array(lines, pa.int64()))
 
 
 def fingerprint() -> str:

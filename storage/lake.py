@@ -4,6 +4,7 @@
 ├── lake.json        format number and seed, sealed
 ├── interlake.toml   the user's settings (read by others)
 ├── packages/        immutable folders, named VERSION-KIND-HASH
+├── compact/         many packages in one folder, to be read faster; only after `maintain`
 ├── versions/        the chain; the highest number is the head
 ├── runs/RUN/        a run's lock, progress and spool, while it needs them
 ├── lance/  history.duckdb   projections, made anew from the packages at will
@@ -12,7 +13,7 @@
 
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,18 +23,21 @@ import polars as pl
 import pyarrow as pa
 
 from storage.canonical import Json
-from storage.durable import publish_folder, sync_folder, write_durably
-from storage.errors import LakeBusy, NoSuchThing, NotALake
+from storage.durable import PART, publish_folder, sync_folder, write_durably
+from storage.errors import NoSuchThing, NotALake
 from storage.founding import LOCK, found
 from storage.lock import hold
-from storage.packages import FORMAT, PackageDraft, read_picture, seal, unseal, write_package
+from storage.packages import FORMAT, READABLE, Manifest, PackageDraft, seal, unseal, write_package
 from storage.records import ImageRow, Row, from_arrow
-from storage.tables import read_table
-from storage.versions import PackageEntry, Version, head_number, read_version, write_version
+from storage.steps import Step, reached
+from storage.tables import COMPACT, Among, Holding, as_frame, find_holdings, packages_of
+from storage.versions import CHUNKS, PackageEntry, Version, head_number, read_version, write_version
 
 NAME_DIGITS = 12
 MARK = "lake.json"
-FOLDERS = ("packages", "versions", "runs", "staging", "aside")
+STAGING = "staging"
+ASIDE = "aside"
+FOLDERS = ("packages", "versions", "runs", STAGING, ASIDE)
 
 R = TypeVar("R", bound=Row)
 
@@ -64,8 +68,7 @@ class Lake:
                 (part / name).mkdir()
             for name, data in files.items():
                 write_durably(part / name, data)
-            body: dict[str, Json] = {"format": FORMAT, "seed": seed}
-            write_durably(part / MARK, seal(body))
+            write_mark(part, seed)
             yield cls(path=part, seed=seed)
 
     @classmethod
@@ -74,9 +77,11 @@ class Lake:
         if not (path / MARK).is_file():
             raise NotALake(f"{path} is not a lake; make one with 'interlake init --lake {path}'")
         theirs = unseal(path / MARK, "format")["format"]
-        if theirs != FORMAT:
+        if theirs not in READABLE:
             way_out = "update interlake" if cast("int", theirs) > FORMAT else "read it with the interlake that made it"
-            raise NotALake(f"{path} has lake format {theirs}, this interlake reads format {FORMAT}; {way_out}")
+            raise NotALake(
+                f"{path} has lake format {theirs}, this interlake reads formats {_listed(READABLE)}; {way_out}"
+            )
         body = unseal(path / MARK, "seed")
         return cls(path=path, seed=cast("int", body["seed"]))
 
@@ -107,72 +112,133 @@ class Lake:
         with hold(self.path / LOCK, purpose=purpose, timeout=timeout):
             yield
 
-    def commit(
-        self, drafts: Sequence[PackageDraft], *, run_id: str | None = None, after: Version | None = None
-    ) -> Version:
-        """Write packages and the version that names them. The caller holds the lock.
+    def commit(self, drafts: Sequence[PackageDraft], *, run_id: str | None = None) -> Version:
+        """Write packages and the version that names them: the truth alone. The caller holds the lock.
 
-        With `after`, the version that the packages were made for, LakeBusy when it is no longer the newest.
+        Flows commit by `storage.writing`, which recovers, checks and brings up what shows the version as well.
         """
         head = self.head()
-        if after and (head is None or head.sha256 != after.sha256):
-            raise LakeBusy(f"{self.path} was at version {after.number} a moment ago and has moved on; try again")
         number = head.number + 1 if head else 1
-        self._clear_leftovers(number)
-        entries = [self._write(draft, number) for draft in drafts]
-        return write_version(self.versions, head, entries, run_id)
+        clear_leftovers(self.path, number - 1)
+        try:
+            staged = [self._stage(draft) for draft in drafts]
+            entries = [self._publish(folder, manifest, number) for folder, manifest in staged]
+            return write_version(self.versions, head, entries, seed=self.seed, run_id=run_id)
+        except BaseException:
+            clear_staging(self.path)
+            raise
 
-    def _write(self, draft: PackageDraft, number: int) -> PackageEntry:
-        staged = self.path / "staging" / uuid.uuid4().hex
-        manifest = write_package(staged, draft)
-        name = f"{number:06d}-{draft.kind}-{manifest.content_sha256[:NAME_DIGITS]}"
+    def _stage(self, draft: PackageDraft) -> tuple[Path, Manifest]:
+        folder = self.path / STAGING / uuid.uuid4().hex
+        return folder, write_package(folder, draft)
+
+    def _publish(self, staged: Path, manifest: Manifest, number: int) -> PackageEntry:
+        name = f"{number:06d}-{manifest.kind}-{manifest.content_sha256[:NAME_DIGITS]}"
         publish_folder(staged, self.packages / name)
-        return PackageEntry(version=number, kind=draft.kind, name=name, content_sha256=manifest.content_sha256)
-
-    def _clear_leftovers(self, next_number: int) -> None:
-        """Move aside packages that a crash left without a version, and drop what was never finished."""
-        for staged in (self.path / "staging").iterdir():
-            shutil.rmtree(staged)
-        orphans = list(self.packages.glob(f"{next_number:06d}-*"))
-        for orphan in orphans:
-            orphan.rename(self.path / "aside" / f"{orphan.name}-{uuid.uuid4().hex[:8]}")
-        if orphans:
-            sync_folder(self.packages)
+        reached(Step.PACKAGE_NAMED)
+        return PackageEntry(
+            version=number,
+            kind=manifest.kind,
+            name=name,
+            content_sha256=manifest.content_sha256,
+            tables=frozenset(manifest.tables),
+        )
 
     def folder(self, entry: PackageEntry) -> Path:
         return self.packages / entry.name
 
-    def rows(self, kind: type[R], version: Version) -> Iterator[R]:
-        """All rows of one table up to a version, in commit order."""
-        for entry in version.packages:
-            yield from self.package_rows(kind, entry)
+    def holdings(self, version: Version) -> list[Holding]:
+        """Where the packages of a version lie, in commit order; LakeDamaged when a compact folder is not whole."""
+        return list(find_holdings(self.packages, self.path / COMPACT, version.packages))
 
-    def package_rows(self, kind: type[R], entry: PackageEntry) -> Iterator[R]:
-        """The rows of one table in one package; LakeDamaged when the file cannot be read."""
-        table = read_table(self.folder(entry), kind.table)
-        if table is not None:
-            yield from from_arrow(kind, table)
+    def rows(self, kind: type[R], version: Version, among: Among | None = None) -> Iterator[R]:
+        """All rows of one table up to a version, or the chosen ones, in commit order."""
+        for holding in self.holdings(version):
+            table = holding.read(kind.table, kind.columns(), among)
+            if table is not None:
+                yield from from_arrow(kind, table)
 
-    def scan(self, kind: type[Row], version: Version, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+    def scan(
+        self, kind: type[Row], version: Version, columns: Sequence[str] | None = None, among: Among | None = None
+    ) -> pl.LazyFrame:
         """Some columns of one table (all by default) up to a version, and `version`, which brought each row in.
 
         The files are read before this returns, so that damage shows here: LakeDamaged names the file.
         """
         names = list(columns if columns is not None else kind.columns())
-        tables = [kind.schema().empty_table().select(names)]
-        numbers = [pa.array([], pa.int64())]
-        for entry in version.packages:
-            table = read_table(self.folder(entry), kind.table, names)
-            if table is not None:
-                tables.append(table.select(names))
-                numbers.append(pa.repeat(pa.scalar(entry.version, pa.int64()), table.num_rows))
-        whole = pa.concat_tables(tables).append_column("version", pa.chunked_array(numbers))
-        return cast("pl.DataFrame", pl.from_arrow(whole)).lazy()
+        empty = kind.schema().empty_table().select(names).append_column("version", pa.array([], pa.int64()))
+        tables = [holding.read(kind.table, names, among) for holding in self.holdings(version)]
+        return as_frame([empty, *(table.drop_columns("package") for table in tables if table is not None)]).lazy()
 
     def picture(self, image_sha256: str, version: Version) -> bytes:
         """The bytes of a picture; NoSuchThing when no package up to this version has it."""
-        for entry in reversed(version.packages):
-            for row in self.package_rows(ImageRow, entry):
-                if row.image_sha256 == image_sha256:
-                    return read_picture(self.folder(entry), row)
+        for place in self.find_pictures(version, {image_sha256}):
+            return place.read()
         raise NoSuchThing(f"no picture {image_sha256[:12]} in version {version.number}")
+
+    def find_pictures(self, version: Version, sha256s: Collection[str]) -> Iterator["Place"]:
+        """Where pictures lie, those that came last first; the same one may lie in several places."""
+        for holding in reversed(self.holdings(version)):
+            table = holding.read(ImageRow.table, ImageRow.columns(), Among(column="image_sha256", values=sha256s))
+            if table is not None:
+                for image, package in zip(from_arrow(ImageRow, table), packages_of(table), strict=True):
+                    yield Place(holding=holding, image=image, package=package)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a picture's bytes lie."""
+
+    holding: Holding
+    image: ImageRow
+    package: str
+
+    def read(self) -> bytes:
+        """The bytes; LakeDamaged when they are gone or others."""
+        return self.holding.picture(self.image, self.package)
+
+
+def write_mark(path: Path, seed: int) -> None:
+    """Write the file that makes a folder a lake."""
+    body: dict[str, Json] = {"format": FORMAT, "seed": seed}
+    write_durably(path / MARK, seal(body))
+
+
+def _listed(numbers: Collection[int]) -> str:
+    return " and ".join(map(str, sorted(numbers)))
+
+
+def clear_leftovers(path: Path, newest: int) -> None:
+    """Undo what a killed commit left: files never finished are gone, packages without a version lie in `aside`.
+
+    The caller holds the lock; `newest` is the lake's newest version, 0 when it has none.
+    """
+    clear_staging(path)
+    for part in (*(path / "versions").glob(f".*{PART}"), *(path / "versions" / CHUNKS).glob(f".*{PART}")):
+        part.unlink()
+    reached(Step.FILES_CLEARED)
+    orphans = [found for found in (path / "packages").iterdir() if _number(found) > newest]
+    for orphan in orphans:
+        move_aside(path, orphan)
+    if orphans:
+        sync_folder(path / "packages")
+    reached(Step.ORPHANS_ASIDE)
+
+
+def clear_staging(path: Path) -> None:
+    """Remove packages that were never finished."""
+    for staged in (path / STAGING).iterdir():
+        shutil.rmtree(staged)
+
+
+def move_aside(lake: Path, found: Path) -> Path:
+    """Put something that is no part of the lake, or damaged, where nobody reads it; it is not deleted."""
+    aside = lake / ASIDE / f"{found.name}-{uuid.uuid4().hex[:8]}"
+    found.rename(aside)
+    return aside
+
+
+def _number(package: Path) -> int:
+    """The version that a package's name says, 0 when it says none."""
+    number, _, _ = package.name.partition("-")
+    return int(number) if number.isdecimal() else 0

@@ -18,8 +18,11 @@ from storage.canonical import Json, canonical_bytes, content_sha256, sha256_hex
 from storage.durable import sync_file, sync_folder, write_synced
 from storage.errors import LakeDamaged
 from storage.records import TABLES, ImageRow, Row, to_arrow
+from storage.steps import Step, reached
 
-FORMAT = 2
+FORMAT = 3
+READABLE = frozenset({2, FORMAT})
+"""Lakes of format 2 have no compact folders, and do not say which tables a package has; `maintain` lifts them to 3."""
 MANIFEST = "manifest.json"
 IMAGE_PACK = "images.pack"
 
@@ -59,9 +62,10 @@ def _sort_key(row: Row) -> tuple[tuple[bool, str | int], ...]:
 
 
 def write_package(folder: Path, draft: PackageDraft) -> Manifest:
-    """Write a package into a new folder, every file synced, the manifest last.
+    """Write a package into a new folder, every file synced and read back, the manifest last.
 
-    Raises ValueError when two rows of one table have the same key or a picture is not what its hash says.
+    Raises ValueError when two rows of one table have the same key, a value is not of its column's type or a picture not
+    what its hash says, LakeDamaged when what was written reads back as something else.
     """
     folder.mkdir(parents=True)
     rows = [*draft.rows, *_write_pictures(folder, draft.pictures)]
@@ -70,17 +74,24 @@ def write_package(folder: Path, draft: PackageDraft) -> Manifest:
         tables.setdefault(row.table, []).append(row)
     for name, members in sorted(tables.items()):
         _refuse_repeated_keys(name, members)
-        _write_table(folder / f"{name}.parquet", to_arrow(TABLES[name], sorted(members, key=_sort_key)))
+        write_table(folder / f"{name}.parquet", _checked_table(name, sorted(members, key=_sort_key)))
+        reached(Step.TABLE_WRITTEN)
     body: dict[str, Json] = {
         "format": FORMAT,
         "kind": draft.kind,
         "content_sha256": content_sha256({name: table_sha256(members) for name, members in tables.items()}),
         "tables": {name: len(members) for name, members in tables.items()},
-        "files": {path.name: file_sha256(path) for path in sorted(folder.iterdir())},
+        "files": file_hashes(folder),
     }
     write_synced(folder / MANIFEST, seal(body))
     sync_folder(folder)
+    reached(Step.MANIFEST_WRITTEN)
     return read_manifest(folder)
+
+
+def file_hashes(folder: Path) -> dict[str, Json]:
+    """The sha256 of every file in a folder but its manifest."""
+    return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
 
 
 def _write_pictures(folder: Path, pictures: Mapping[str, bytes]) -> list[ImageRow]:
@@ -95,12 +106,24 @@ def _write_pictures(folder: Path, pictures: Mapping[str, bytes]) -> list[ImageRo
             rows.append(ImageRow(image_sha256=sha256, length=len(data), start=start))
             start += len(data)
     sync_file(folder / IMAGE_PACK)
+    reached(Step.PICTURES_WRITTEN)
     return rows
 
 
-def _write_table(path: Path, table: pa.Table) -> None:
+def _checked_table(name: str, rows: Sequence[Row]) -> pa.Table:
+    """Rows as Arrow; ValueError when a value has no place in its column: no text that UTF-8 knows, another type."""
+    try:
+        return to_arrow(TABLES[name], rows)
+    except (pa.ArrowException, UnicodeError, TypeError, OverflowError) as error:
+        raise ValueError(f"a row of table {name} cannot be stored: {error}") from error
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a table durably, and read it back; LakeDamaged when that is not what was written."""
     pq.write_table(table, path, compression="zstd")
     sync_file(path)
+    if not pq.read_table(path, use_threads=False, memory_map=False).equals(table):
+        raise LakeDamaged(f"{path} reads back as something else than was written: the disk or the memory is faulty")
 
 
 def _refuse_repeated_keys(name: str, rows: Sequence[Row]) -> None:
@@ -150,15 +173,14 @@ def read_manifest(folder: Path) -> Manifest:
     )
 
 
-def read_picture(folder: Path, image: ImageRow) -> bytes:
-    """A picture's bytes; LakeDamaged when the pack of its package is gone, too short, or has other bytes there."""
-    path = folder / IMAGE_PACK
+def read_picture(pack: Path, image: ImageRow) -> bytes:
+    """A picture's bytes; LakeDamaged when the pack that it lies in is gone, too short, or has other bytes there."""
     try:
-        with path.open("rb") as pack:
-            pack.seek(image.start)
-            data = pack.read(image.length)
-    except OSError as error:
-        raise LakeDamaged(f"{path} cannot be read ({error.strerror}); put it back from a copy of the lake") from error
+        with pack.open("rb") as file:
+            file.seek(image.start)
+            data = file.read(image.length)
+    except (OSError, ValueError) as error:
+        raise LakeDamaged(f"{pack} cannot be read ({error}); put it back from a copy of the lake") from error
     if sha256_hex(data) != image.image_sha256:
-        raise LakeDamaged(f"{path} is damaged at picture {image.image_sha256}; put it back from a copy of the lake")
+        raise LakeDamaged(f"{pack} is damaged at picture {image.image_sha256}; put it back from a copy of the lake")
     return data

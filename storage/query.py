@@ -17,7 +17,7 @@ from storage.history import Connection, Published, is_current, open_published, p
 from storage.history_schema import create_schema, state_queries
 from storage.lake import Lake
 from storage.records import CallRow
-from storage.tables import readable_path
+from storage.tables import check_end
 from storage.versions import Version
 
 _NESTED = ("list", "array", "struct", "map")
@@ -108,10 +108,16 @@ def _choose_version(connection: Connection, at: int | None) -> int:
 
 def _call_bodies(lake: Lake, number: int) -> ds.Dataset | pa.Table:
     """The bodies of all calls, read from the packages as far as a query needs them."""
-    packages = lake.version(number).packages if number else ()
-    paths = [readable_path(lake.folder(entry), CallRow.table) for entry in packages]
-    there = [str(path) for path in paths if path is not None]
-    return ds.dataset(there, schema=_BODIES, format="parquet") if there else _BODIES.empty_table()
+    holdings = lake.holdings(lake.version(number)) if number else []
+    there = [holding for holding in holdings if holding.has(CallRow.table)]
+    for holding in there:
+        check_end(holding.path(CallRow.table))
+    paths = [str(holding.path(CallRow.table)) for holding in there if holding.is_whole]
+    cut = [holding.read(CallRow.table, _BODIES.names) for holding in there if not holding.is_whole]
+    parts: list[ds.Dataset] = [ds.dataset(table.select(_BODIES.names)) for table in cut if table is not None]
+    if paths:
+        parts.append(ds.dataset(paths, schema=_BODIES, format="parquet"))
+    return ds.UnionDataset(_BODIES, parts) if parts else _BODIES.empty_table()  # type: ignore[call-arg]
 
 
 def _confine(connection: Connection) -> None:

@@ -1,5 +1,7 @@
 """What became of every slot: planned by claims, closed by decisions, taken over when its run has died."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -7,6 +9,7 @@ import polars as pl
 from storage.lake import Lake
 from storage.lock import is_held
 from storage.records import ClaimRow, DecisionRow, RunEndRow, RunStartRow, TopicRow
+from storage.tables import Among
 from storage.versions import Version
 
 RUN_LOCK = "lock"
@@ -55,6 +58,18 @@ def topic_states(lake: Lake, version: Version, slots: pl.DataFrame) -> pl.DataFr
     return topics.join(counts, on="topic_id", how="left", maintain_order="left").with_columns(
         pl.col("slots").fill_null(0).cast(pl.Int64), pl.col("next_number").fill_null(0).cast(pl.Int64)
     )
+
+
+def taken_over(lake: Lake, version: Version, *, after: int, run_id: str, slot_ids: Collection[str]) -> set[str]:
+    """Other runs that hold the latest claim of one of a run's slots, as far as there are claims later than `after`.
+
+    This is the fence behind the run's lock. Only who holds the latest claim of a slot commits a sample for it, so no
+    sample comes twice, even when a lock is lost (a disk on a network) and a living run is taken for dead.
+    """
+    later = replace(version, packages=tuple(entry for entry in version.packages if entry.version > after))
+    claims = lake.rows(ClaimRow, later, Among(column="slot_id", values=slot_ids))
+    latest = {claim.slot_id: claim.run_id for claim in claims}
+    return set(latest.values()) - {run_id}
 
 
 def unfinished_moves(lake: Lake, version: Version) -> list[str]:

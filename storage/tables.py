@@ -1,62 +1,210 @@
-"""One table of one package, read from its Parquet file. A file that the manifest names is there, or there is damage.
+"""Where the rows of a version lie, and the one way to read them.
 
-Manifests are read once a process: packages never change, and a package's name ends in the hash of its content.
+A package lies in its own folder, or, together with all packages of its and neighbouring versions, in a compact folder,
+whose tables have two columns more: `version` and `package` say where each row came from. Readers see a `Holding`, and
+the same rows, in the same order, either way.
+
+<lake>/compact/FIRST-LAST-HASH/   tables of the packages of versions FIRST to LAST, their packs of pictures, a manifest
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
+import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from storage.canonical import Json
 from storage.errors import LakeDamaged
-from storage.packages import read_manifest
+from storage.packages import IMAGE_PACK, MANIFEST, read_manifest, read_picture, unseal
+from storage.records import ImageRow
+from storage.versions import PackageEntry
+
+COMPACT = "compact"
+PLACE = ("version", "package")
 
 
-def table_path(folder: Path, table: str) -> Path | None:
-    """A table's file, or None when the package has no such table; LakeDamaged when the file is gone."""
-    path = folder / f"{table}.parquet"
-    if path.exists():
-        return path
-    if table in _tables_of(folder):
-        raise LakeDamaged(f"{path} is missing; put it back from a copy of the lake")
-    return None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Among:
+    """A choice of rows: those whose `column` has one of `values`."""
+
+    column: str
+    values: Collection[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """A folder and those of its packages whose rows are meant, oldest first; of a compact folder maybe not all."""
+
+    folder: Path
+    entries: tuple[PackageEntry, ...]
+    is_compact: bool
+    is_whole: bool
+    tables: frozenset[str] | None
+
+    def has(self, table: str) -> bool:
+        """Whether the table is there to be read."""
+        known = self.tables
+        return table in (known if known is not None else _tables_of(self.folder))
+
+    def path(self, table: str) -> Path:
+        return self.folder / f"{table}.parquet"
+
+    def pack(self, package: str) -> Path:
+        """The file with the pictures that came with a package."""
+        return self.folder / (f"{package}.pack" if self.is_compact else IMAGE_PACK)
+
+    def picture(self, image: ImageRow, package: str) -> bytes:
+        """A picture's bytes; LakeDamaged as `read_picture`."""
+        return read_picture(self.pack(package), image)
+
+    def read(self, table: str, columns: Sequence[str], among: Among | None = None) -> pa.Table | None:
+        """Columns of the rows meant, and `version` and `package`; None when there is no such table.
+
+        LakeDamaged names the file that is gone or cannot be read.
+        """
+        if not self.has(table):
+            return None
+        wanted = list(dict.fromkeys([*columns, *([among.column] if among else [])]))
+        found = self._read_compact(table, wanted, among) if self.is_compact else self._read_own(table, wanted)
+        if among:
+            found = found.filter(_chosen(found, among))
+        return found.select([*columns, *PLACE])
+
+    def _read_own(self, table: str, columns: Sequence[str]) -> pa.Table:
+        (entry,) = self.entries
+        found = read_file(self.path(table), columns)
+        version = pa.repeat(pa.scalar(entry.version, pa.int64()), len(found))
+        return found.append_column("version", version).append_column("package", pa.repeat(entry.name, len(found)))
+
+    def _read_compact(self, table: str, columns: Sequence[str], among: Among | None) -> pa.Table:
+        """Piece by piece (row group), leaving out those that have none of the rows meant."""
+        path, wanted = self.path(table), [*columns, *PLACE]
+        with _opened(path) as file:
+            parts = [file.schema_arrow.empty_table().select(wanted)]
+            for number in range(file.num_row_groups):
+                if not self.is_whole and not self._is_meant(file.read_row_group(number, ["version"])).any():
+                    continue
+                if among and not pc.any(_chosen(file.read_row_group(number, [among.column]), among)).as_py():
+                    continue
+                part = file.read_row_group(number, wanted, use_threads=False).select(wanted)
+                parts.append(part if self.is_whole else part.filter(pa.array(self._is_meant(part))))
+        return pa.concat_tables(parts)
+
+    def _is_meant(self, rows: pa.Table) -> NDArray[np.bool_]:
+        numbers = rows["version"].to_numpy()
+        return (numbers >= self.entries[0].version) & (numbers <= self.entries[-1].version)
+
+
+def _chosen(rows: pa.Table, among: Among) -> "pa.ChunkedArray[Any] | pa.BooleanArray":
+    return pc.is_in(rows[among.column], value_set=pa.array(sorted(among.values), pa.string()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactFolder:
+    """What a compact folder holds: the packages of some versions in a row, and when it was made (ISO, UTC)."""
+
+    folder: Path
+    covers: tuple[PackageEntry, ...]
+    tables: frozenset[str]
+    made_at: str
+
+    @property
+    def first(self) -> int:
+        return self.covers[0].version
+
+    @property
+    def last(self) -> int:
+        return self.covers[-1].version
+
+
+@cache
+def read_compact(folder: Path) -> CompactFolder:
+    """A compact folder's manifest, read once a process; LakeDamaged when it is not whole."""
+    body = unseal(folder / MANIFEST, "covers", "tables", "files", "made_at")
+    covers = tuple(PackageEntry.of(value) for value in cast("list[dict[str, Json]]", body["covers"]))
+    tables = frozenset(cast("dict[str, int]", body["tables"]))
+    return CompactFolder(folder=folder, covers=covers, tables=tables, made_at=str(body["made_at"]))
+
+
+def compact_folders(compact: Path) -> list[CompactFolder]:
+    """All compact folders of a lake, oldest versions first."""
+    if not compact.is_dir():
+        return []
+    return [read_compact(path) for path in sorted(compact.iterdir()) if path.name[:1].isdecimal()]
+
+
+def find_holdings(packages: Path, compact: Path, entries: Sequence[PackageEntry]) -> Iterator[Holding]:
+    """Where packages lie, in their order. LakeDamaged when a compact folder holds others than the version names."""
+    homes = {number: found for found in compact_folders(compact) for number in range(found.first, found.last + 1)}
+    if not homes:
+        yield from (_own_folder(packages, entry) for entry in entries)
+        return
+    for home, group in groupby(entries, key=lambda entry: homes.get(entry.version)):
+        if home is None:
+            yield from (_own_folder(packages, entry) for entry in group)
+        else:
+            yield _in_compact(home, tuple(group))
+
+
+def _own_folder(packages: Path, entry: PackageEntry) -> Holding:
+    return Holding(folder=packages / entry.name, entries=(entry,), is_compact=False, is_whole=True, tables=entry.tables)
+
+
+def _in_compact(home: CompactFolder, entries: tuple[PackageEntry, ...]) -> Holding:
+    theirs = {entry.name: entry.content_sha256 for entry in home.covers}
+    if any(theirs.get(entry.name) != entry.content_sha256 for entry in entries):
+        raise LakeDamaged(f"{home.folder} holds other packages than the versions name; put it back from a copy")
+    whole = len(entries) == len(home.covers)
+    return Holding(folder=home.folder, entries=entries, is_compact=True, is_whole=whole, tables=home.tables)
 
 
 @cache
 def _tables_of(folder: Path) -> frozenset[str]:
+    """For entries that do not say it; read once a process, since packages never change."""
     return frozenset(read_manifest(folder).tables)
 
 
-def read_table(folder: Path, table: str, columns: Sequence[str] | None = None) -> pa.Table | None:
-    """A table's columns (all of them by default), or None when the package has no such table.
-
-    LakeDamaged names the file that is gone or cannot be read.
-    """
-    path = table_path(folder, table)
-    if path is None:
-        return None
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file; LakeDamaged names it when it is gone or cannot be read."""
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
-            # Threads cost more than they bring: most packages hold the few rows of one batch.
-            return file.read(columns=list(columns) if columns is not None else None, use_threads=False)
+            yield file
+    except FileNotFoundError as error:
+        raise LakeDamaged(f"{path} is missing; put it back from a copy of the lake") from error
     except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
+        why = " ".join(str(error).split())
+        raise LakeDamaged(f"{path} cannot be read ({why}); put it back from a copy of the lake") from error
 
 
-def readable_path(folder: Path, table: str) -> Path | None:
-    """As `table_path`, for those who read the file by themselves; LakeDamaged too when its end is torn off."""
-    path = table_path(folder, table)
-    if path is None:
-        return None
-    try:
-        pq.read_metadata(path)
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
-    return path
+def read_file(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A Parquet file's columns (all of them by default); LakeDamaged when it is gone or cannot be read."""
+    with _opened(path) as file:
+        # Threads cost more than they bring: most packages hold the few rows of one batch.
+        found = file.read(columns=list(columns) if columns is not None else None, use_threads=False)
+    return found if columns is None else found.select(list(columns))
 
 
-def _damaged(path: Path, error: Exception) -> LakeDamaged:
-    why = " ".join(str(error).split())
-    return LakeDamaged(f"{path} cannot be read ({why}); put it back from a copy of the lake")
+def check_end(path: Path) -> None:
+    """LakeDamaged when a Parquet file is gone or its end torn off: for those who read it by themselves."""
+    with _opened(path):
+        pass
+
+
+def packages_of(rows: pa.Table) -> list[str]:
+    """For each row the name of the package that it came in."""
+    return cast("list[str]", rows["package"].to_pylist())
+
+
+def as_frame(tables: Sequence[pa.Table]) -> pl.DataFrame:
+    """Some tables of one schema, one after another, as polars has it."""
+    return cast("pl.DataFrame", pl.from_arrow(pa.concat_tables(tables)))

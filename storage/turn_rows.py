@@ -3,23 +3,20 @@
 Knows nothing of LanceDB beyond the column type of a picture.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import lancedb
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 
 from storage.errors import LakeDamaged
-from storage.lake import Lake
-from storage.packages import read_picture
+from storage.lake import Lake, Place
 from storage.records import (
     DecisionRow,
     EmbeddingRow,
-    ImageRow,
     Row,
     SampleRow,
     TopicRow,
@@ -27,7 +24,8 @@ from storage.records import (
     VectorRow,
     from_arrow,
 )
-from storage.versions import PackageEntry, Version
+from storage.tables import Among
+from storage.versions import Version
 
 NORM_TOLERANCE = 1e-3
 
@@ -76,26 +74,10 @@ class ShownTurn:
     version: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a picture's bytes lie."""
-
-    entry: PackageEntry
-    image: ImageRow
-
-
 def version_until(version: Version, number: int) -> Version:
     """The lake as an earlier version saw it, for reading rows; its hash and time stay those of the later one."""
     packages = tuple(entry for entry in version.packages if entry.version <= number)
     return replace(version, number=number, packages=packages)
-
-
-def read_topics(lake: Lake, version: Version) -> dict[str, TopicRow]:
-    """All topics by id; the first row of an id holds."""
-    topics: dict[str, TopicRow] = {}
-    for row in lake.rows(TopicRow, version):
-        topics.setdefault(row.topic_id, row)
-    return topics
 
 
 def decided_samples(lake: Lake, version: Version) -> dict[str, SampleState]:
@@ -104,8 +86,8 @@ def decided_samples(lake: Lake, version: Version) -> dict[str, SampleState]:
     sample_ids = _column(lake, DecisionRow, added, "sample_id")
     if not sample_ids:
         return {}
-    made_now = _column(lake, SampleRow, added, "sample_id")
-    decisions = _rows_of(lake, DecisionRow, added if sample_ids <= made_now else version, sample_ids)
+    is_first = sample_ids <= made_in(lake, version)
+    decisions = _rows_of(lake, DecisionRow, added if is_first else version, sample_ids)
     latest: dict[str, dict[int | None, str]] = {sample_id: {} for sample_id in sample_ids}
     encoders: dict[str, str] = {}
     for row, _ in decisions:
@@ -115,18 +97,21 @@ def decided_samples(lake: Lake, version: Version) -> dict[str, SampleState]:
     return {sample_id: _state(latest[sample_id], encoders.get(sample_id)) for sample_id in sorted(latest)}
 
 
+def made_in(lake: Lake, version: Version) -> set[str]:
+    """The samples that this very version brought in: it is the first to decide about them."""
+    return _column(lake, SampleRow, replace(version, packages=version.added()), "sample_id")
+
+
 def _state(outcomes: Mapping[int | None, str], encoder: str | None) -> SampleState:
     flagged = frozenset(turn for turn, outcome in outcomes.items() if turn is not None and outcome == "duplicate")
     return SampleState(kept=outcomes.get(None) == "kept", flagged=flagged, encoder=encoder)
 
 
-def shown_turns(
-    lake: Lake, version: Version, states: Mapping[str, SampleState], topics: Mapping[str, TopicRow]
-) -> list[ShownTurn]:
+def shown_turns(lake: Lake, version: Version, states: Mapping[str, SampleState]) -> list[ShownTurn]:
     """The turns of samples by sample id and turn; LakeDamaged for a sample or topic without a row."""
     added = replace(version, packages=version.added())
     wanted = set(states)
-    source = added if wanted <= _column(lake, SampleRow, added, "sample_id") else version
+    source = added if wanted <= made_in(lake, version) else version
     samples = {row.sample_id: row for row, _ in _rows_of(lake, SampleRow, source, wanted)}
     turns = {(row.sample_id, row.turn): (row, number) for row, number in _rows_of(lake, TurnRow, source, wanted)}
     vectors = {
@@ -138,7 +123,7 @@ def shown_turns(
     for row, number in turns.values():
         completed[row.sample_id] = max(number, completed.get(row.sample_id, 0))
     _refuse_missing("sample", wanted - set(samples))
-    _refuse_missing("topic", {row.topic_id for row in samples.values()} - set(topics))
+    topics = _topics(lake, version, {row.topic_id for row in samples.values()})
     _refuse_missing("vectors of a turn of sample", {sample_id for sample_id, _ in turns.keys() - vectors.keys()})
     return [
         ShownTurn(
@@ -152,9 +137,18 @@ def shown_turns(
     ]
 
 
+def _topics(lake: Lake, version: Version, topic_ids: Set[str]) -> dict[str, TopicRow]:
+    """Topics by id; the first row of an id holds."""
+    topics: dict[str, TopicRow] = {}
+    for row in lake.rows(TopicRow, version, Among(column="topic_id", values=topic_ids)):
+        topics.setdefault(row.topic_id, row)
+    _refuse_missing("topic", topic_ids - topics.keys())
+    return topics
+
+
 def _rows_of(lake: Lake, kind: type[R], version: Version, sample_ids: Collection[str]) -> list[tuple[R, int]]:
     """Rows of some samples in commit order, each with the version that brought it in."""
-    frame = lake.scan(kind, version).filter(pl.col("sample_id").is_in(list(sample_ids))).collect()
+    frame = lake.scan(kind, version, among=Among(column="sample_id", values=sample_ids)).collect()
     return list(zip(from_arrow(kind, frame.to_arrow()), frame["version"].to_list(), strict=True))
 
 
@@ -167,18 +161,15 @@ def _refuse_missing(what: str, ids: Collection[str]) -> None:
         raise LakeDamaged(f"no package has {what} {min(ids)}; put the lake back from a copy")
 
 
-def find_pictures(lake: Lake, version: Version, sha256s: Collection[str]) -> dict[str, Place]:
+def find_pictures(lake: Lake, version: Version, sha256s: Set[str]) -> dict[str, Place]:
     """Where pictures lie, the newest package first; LakeDamaged when one is nowhere."""
     found: dict[str, Place] = {}
-    missing = set(sha256s)
-    for entry in reversed(version.packages):
-        if not missing:
-            break
-        for row in lake.package_rows(ImageRow, entry):
-            if row.image_sha256 in missing:
-                found[row.image_sha256] = Place(entry=entry, image=row)
-        missing -= found.keys()
-    _refuse_missing("picture", missing)
+    if sha256s:
+        for place in lake.find_pictures(version, sha256s):
+            found.setdefault(place.image.image_sha256, place)
+            if len(found) == len(sha256s):
+                break
+    _refuse_missing("picture", sha256s - found.keys())
     return found
 
 
@@ -186,18 +177,21 @@ def find_vectors(lake: Lake, version: Version, named: Iterable[EmbeddingRow]) ->
     """Checked vectors by hash and encoder; LakeDamaged when one is nowhere, ValueError when it is no unit vector."""
     missing = {(sha256, row.encoder) for row in named for sha256 in (row.image_vector_sha256, row.text_vector_sha256)}
     found: dict[tuple[str, str], Floats] = {}
-    for entry in reversed(version.packages):
+    for holding in reversed(lake.holdings(version)):
         if not missing:
             break
-        for row in lake.package_rows(VectorRow, entry):
+        among = Among(column="vector_sha256", values={sha256 for sha256, _ in missing})
+        table = holding.read(VectorRow.table, VectorRow.columns(), among)
+        for row in from_arrow(VectorRow, table) if table is not None else ():
             if (row.vector_sha256, row.encoder) in missing:
-                found[row.vector_sha256, row.encoder] = _checked_vector(row)
+                found[row.vector_sha256, row.encoder] = checked_vector(row)
         missing -= found.keys()
     _refuse_missing("vector", {sha256 for sha256, _ in missing})
     return found
 
 
-def _checked_vector(row: VectorRow) -> Floats:
+def checked_vector(row: VectorRow) -> Floats:
+    """A row's vector, float32 of shape (dims,); ValueError unless it is finite and of unit norm."""
     vector = np.frombuffer(row.vector, dtype="<f4").astype(np.float32)
     norm = float(np.linalg.norm(vector.astype(np.float64)))
     if len(vector) != row.dims or not abs(norm - 1.0) <= NORM_TOLERANCE:
@@ -209,7 +203,7 @@ def _checked_vector(row: VectorRow) -> Floats:
 
 
 def arrow_table(
-    lake: Lake, turns: Sequence[ShownTurn], places: Mapping[str, Place], vectors: Mapping[tuple[str, str], Floats]
+    turns: Sequence[ShownTurn], places: Mapping[str, Place], vectors: Mapping[tuple[str, str], Floats]
 ) -> pa.Table:
     """The turns with pictures and vectors; ValueError when the vectors have different lengths."""
     rows = [turn.row for turn in turns]
@@ -224,17 +218,12 @@ def arrow_table(
     columns["domain"] = pa.array([turn.topic.domain for turn in turns])
     columns["flagged"] = pa.array([turn.flagged for turn in turns])
     columns["version"] = pa.array([turn.version for turn in turns], pa.int64())
-    columns["image"] = pa.array([_read_image(lake, row, places) for row in rows], pa.large_binary())
+    columns["image"] = pa.array([places[row.image_sha256].read() for row in rows], pa.large_binary())
     named = [turn.vectors for turn in turns]
     columns["encoder"] = pa.array([row.encoder for row in named])
     columns["image_vector"] = _vector_array([vectors[row.image_vector_sha256, row.encoder] for row in named])
     columns["text_vector"] = _vector_array([vectors[row.text_vector_sha256, row.encoder] for row in named])
     return pa.table({name: columns[name] for name in (*SCHEMA.names, "image_vector", "text_vector")})
-
-
-def _read_image(lake: Lake, row: TurnRow, places: Mapping[str, Place]) -> bytes:
-    place = places[row.image_sha256]
-    return read_picture(lake.folder(place.entry), place.image)
 
 
 def _vector_array(vectors: Sequence[Floats]) -> "pa.Array[Any]":

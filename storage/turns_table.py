@@ -4,8 +4,8 @@ A projection of the packages, made anew from them at will. One writer at a time:
 lake's lock. Readers open it by tag and see a version that nobody changes any more.
 """
 
+import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,10 @@ from lancedb.table import LanceTable
 from storage.canonical import Json
 from storage.durable import sync_file, sync_folder, write_durably
 from storage.errors import LakeDamaged, NoSuchThing
-from storage.lake import Lake
+from storage.lake import Lake, move_aside
 from storage.packages import seal, unseal
 from storage.projection import TABLE, is_in_chain, lance_folder, lance_version_of, table_folder, tag_of, tagged_numbers
-from storage.records import TopicRow
+from storage.steps import Step, reached
 from storage.turn_rows import (
     SCHEMA,
     Floats,
@@ -31,7 +31,7 @@ from storage.turn_rows import (
     decided_samples,
     find_pictures,
     find_vectors,
-    read_topics,
+    made_in,
     shown_turns,
     version_until,
 )
@@ -57,7 +57,6 @@ IDS_PER_FILTER = 500
 VECTORS = ("image_vector", "text_vector")
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.:-]+")
-_Stamp = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +106,19 @@ def bring_up(lake: Lake, version: Version) -> None:
 
 
 def rebuild(lake: Lake, version: Version) -> None:
-    """Make the table anew from the packages, tags 1 to the version's number. The caller holds the lake's lock."""
+    """Make the table anew from the packages, tags 1 to the version's number; what was there lies in `aside` then.
+
+    The caller holds the lake's lock.
+    """
     folder = lance_folder(lake)
     folder.mkdir(exist_ok=True)
     (folder / CHAIN_FILE).unlink(missing_ok=True)
     if table_folder(lake).exists():
-        shutil.rmtree(table_folder(lake))
+        move_aside(lake.path, table_folder(lake))
+        sync_folder(folder)
+    reached(Step.TABLE_DROPPED)
     _connect(lake).create_table(TABLE, schema=SCHEMA)
+    reached(Step.TABLE_MADE)
     _bring_up(lake, _open(lake), version)
 
 
@@ -121,39 +126,46 @@ def _bring_up(lake: Lake, table: LanceTable, version: Version) -> None:
     newest = max(tagged_numbers(lake), default=0)
     if newest >= version.number:
         return
-    synced = _stamps(table_folder(lake)) if newest else {}
+    synced = _files(table_folder(lake)) if newest else set()
     _write_chain(lake, version)
     _drop_untagged(lake, table, newest)
-    topics = read_topics(lake, version)
     numbers = range(newest + 1, version.number + 1)
     for first in range(0, len(numbers), VERSIONS_PER_SYNC):
         tags: dict[int, int] = {}
         try:
             for number in numbers[first : first + VERSIONS_PER_SYNC]:
-                _apply(lake, table, version_until(version, number), topics)
+                _apply(lake, table, version_until(version, number))
                 tags[number] = int(table.version)
         finally:
-            synced = _sync_changed(lake, synced)
+            synced = _sync_new(lake, synced)
+            reached(Step.TABLE_SYNCED)
             _write_tags(lake, table, tags)
 
 
-def _apply(lake: Lake, table: LanceTable, version: Version, topics: Mapping[str, TopicRow]) -> None:
+def _apply(lake: Lake, table: LanceTable, version: Version) -> None:
     """Show what one version changed: delete samples that are no longer as shown, add the kept ones not shown."""
     states = decided_samples(lake, version)
-    shown = _shown_states(table, list(states))
+    shown = _shown_states(table, sorted(states.keys() - made_in(lake, version)))
     stale = [sample_id for sample_id, state in shown.items() if state != states[sample_id]]
     fresh = {
         sample_id: state
         for sample_id, state in states.items()
         if state.kept and (sample_id not in shown or sample_id in stale)
     }
-    turns = shown_turns(lake, version, fresh, topics) if fresh else []
+    turns = shown_turns(lake, version, fresh) if fresh else []
     places = find_pictures(lake, version, {turn.row.image_sha256 for turn in turns})
     vectors = find_vectors(lake, version, [turn.vectors for turn in turns])
     for chosen in _id_filters(stale):
         table.delete(chosen)
+        reached(Step.ROWS_DELETED)
+    before = table.count_rows()
     for first in range(0, len(turns), ADD_ROWS):
-        _add(table, arrow_table(lake, turns[first : first + ADD_ROWS], places, vectors))
+        _add(table, arrow_table(turns[first : first + ADD_ROWS], places, vectors))
+        reached(Step.ROWS_ADDED)
+    if table.count_rows() != before + len(turns):
+        raise LakeDamaged(
+            f"{table_folder(lake)} did not take the rows of version {version.number}: 'interlake rebuild'"
+        )
 
 
 def _shown_states(table: LanceTable, sample_ids: Sequence[str]) -> dict[str, SampleState]:
@@ -205,6 +217,7 @@ def _drop_untagged(lake: Lake, table: LanceTable, newest: int) -> None:
     tagged = lance_version_of(lake, newest)
     if tagged is not None and table.version != tagged:
         table.restore(tagged)
+        reached(Step.TABLE_RESTORED)
 
 
 def _connect(lake: Lake) -> lancedb.DBConnection:
@@ -250,26 +263,22 @@ def _write_chain(lake: Lake, version: Version) -> None:
     write_durably(lance_folder(lake) / CHAIN_FILE, seal(body))
 
 
-def _stamps(folder: Path) -> dict[Path, _Stamp]:
-    stamps = {}
-    for path in folder.rglob("*"):
-        if path.is_file():
-            status = path.stat()
-            stamps[path] = (status.st_mtime_ns, status.st_size)
-    return stamps
+def _files(folder: Path) -> set[str]:
+    """All files below a folder. LanceDB writes each once and never again; only tags change, and only here."""
+    return {os.path.join(root, name) for root, _, names in os.walk(folder) for name in names}  # noqa: PTH118
 
 
-def _sync_changed(lake: Lake, synced: Mapping[Path, _Stamp]) -> dict[Path, _Stamp]:
-    """fsync the files that are new or changed since they were `synced`, and the folders that name them."""
+def _sync_new(lake: Lake, synced: set[str]) -> set[str]:
+    """fsync the files that were not there when `synced` was taken, and the folders that name them."""
     folder = table_folder(lake)
-    stamps = _stamps(folder)
-    changed = [path for path, stamp in stamps.items() if synced.get(path) != stamp]
-    for path in changed:
+    files = _files(folder)
+    new = [Path(name) for name in files - synced]
+    for path in new:
         sync_file(path)
-    parents = {parent for path in changed for parent in path.parents if parent.is_relative_to(folder)}
+    parents = {parent for path in new for parent in path.parents if parent.is_relative_to(folder)}
     for parent in sorted({*parents, folder, folder.parent, lake.path}, reverse=True):
         sync_folder(parent)
-    return stamps
+    return files
 
 
 def _write_tags(lake: Lake, table: LanceTable, tags: Mapping[int, int]) -> None:
@@ -280,6 +289,7 @@ def _write_tags(lake: Lake, table: LanceTable, tags: Mapping[int, int]) -> None:
     for number, lance_version in tags.items():
         table.tags.create(tag_of(number), lance_version)
         sync_file(folder / f"{tag_of(number)}.json")
+        reached(Step.TABLE_TAGGED)
     for path in (folder, folder.parent, folder.parent.parent):
         sync_folder(path)
 

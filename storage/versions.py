@@ -9,38 +9,65 @@ their content, so that a version file stays small however large the lake grows.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
 from storage.canonical import Json, content_sha256
-from storage.durable import write_durably
+from storage.durable import Staged, sync_folder, write_durably
 from storage.errors import LakeDamaged, NoSuchThing
 from storage.packages import FORMAT, seal, unseal
+from storage.steps import Step, reached
 
 CHUNK = 512
+CHUNKS = "chunks"
+CHUNKS_IN_MEMORY = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageEntry:
-    """A package as a version names it: the version that brought it in, its kind, folder name and content hash."""
+    """A package as a version names it: the version that brought it in, its kind, folder name and content hash.
+
+    `tables` are the names of its tables; None in versions that interlake wrote for lakes of format 2.
+    """
 
     version: int
     kind: str
     name: str
     content_sha256: str
+    tables: frozenset[str] | None
 
     def json(self) -> dict[str, Json]:
-        return {slot: getattr(self, slot) for slot in self.__slots__}
+        """As it stands in version files and in the manifests of compact folders."""
+        body: dict[str, Json] = {name: getattr(self, name) for name in ("version", "kind", "name", "content_sha256")}
+        return body if self.tables is None else body | {"tables": sorted(self.tables)}
+
+    @classmethod
+    def of(cls, body: Mapping[str, Json]) -> "PackageEntry":
+        """What `json` wrote; KeyError when something is missing."""
+        tables = cast("list[str] | None", body.get("tables"))
+        return cls(
+            version=cast("int", body["version"]),
+            kind=str(body["kind"]),
+            name=str(body["name"]),
+            content_sha256=str(body["content_sha256"]),
+            tables=None if tables is None else frozenset(tables),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A state of the lake. `packages` are all packages up to and with this version, oldest first."""
+    """A state of the lake. `packages` are all packages up to and with this version, oldest first.
+
+    `chunks` are the hashes of the files that hold the first of them, CHUNK in each.
+    """
 
     number: int
     parent: str | None
     sha256: str
     packages: tuple[PackageEntry, ...]
+    chunks: tuple[str, ...]
     created_at: datetime
     run_id: str | None
 
@@ -58,16 +85,24 @@ def head_number(folder: Path) -> int:
     return max((int(path.stem) for path in folder.glob("[0-9]*.json") if path.stem.isdecimal()), default=0)
 
 
-def write_version(folder: Path, parent: Version | None, added: Sequence[PackageEntry], run_id: str | None) -> Version:
-    """Commit: after this returns, the version is there for good. The caller holds the lake's lock."""
+def write_version(
+    folder: Path, parent: Version | None, added: Sequence[PackageEntry], *, seed: int, run_id: str | None
+) -> Version:
+    """Commit: after this returns, the version is there for good. The caller holds the lake's lock.
+
+    `seed` is the lake's: it stands in every version, so that `lake.json` can be made anew from any of them.
+    """
     packages = (*(parent.packages if parent else ()), *added)
     number = parent.number + 1 if parent else 1
     parent_sha256 = parent.sha256 if parent else None
     sha256 = chain_sha256(number, parent_sha256, packages)
-    chunks = [_write_chunk(folder, packages[i : i + CHUNK]) for i in range(0, len(packages) - CHUNK + 1, CHUNK)]
+    chunks = list(parent.chunks) if parent else []
+    for first in range(len(chunks) * CHUNK, len(packages) - CHUNK + 1, CHUNK):
+        chunks.append(_write_chunk(folder, packages[first : first + CHUNK]))
     created_at = datetime.now(UTC)
     body: dict[str, Json] = {
         "format": FORMAT,
+        "seed": seed,
         "number": number,
         "parent": parent_sha256,
         "sha256": sha256,
@@ -79,9 +114,20 @@ def write_version(folder: Path, parent: Version | None, added: Sequence[PackageE
     path = version_path(folder, number)
     if path.exists():
         raise LakeDamaged(f"{path} is there already; somebody else committed without the lock")
-    write_durably(path, seal(body))
+    staged = Staged.write(path, seal(body))
+    reached(Step.VERSION_STAGED)
+    staged.give_name()
+    reached(Step.VERSION_NAMED)
+    sync_folder(folder)
+    reached(Step.COMMITTED)
     return Version(
-        number=number, parent=parent_sha256, sha256=sha256, packages=packages, created_at=created_at, run_id=run_id
+        number=number,
+        parent=parent_sha256,
+        sha256=sha256,
+        packages=packages,
+        chunks=tuple(chunks),
+        created_at=created_at,
+        run_id=run_id,
     )
 
 
@@ -94,11 +140,17 @@ def chain_sha256(number: int, parent: str | None, packages: Sequence[PackageEntr
 def _write_chunk(folder: Path, entries: Sequence[PackageEntry]) -> str:
     body: dict[str, Json] = {"packages": [entry.json() for entry in entries]}
     sha256 = content_sha256(body)
-    path = folder / "chunks" / f"{sha256}.json"
+    path = chunk_path(folder, sha256)
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
+        sync_folder(folder)
         write_durably(path, seal(body))
+    reached(Step.CHUNK_NAMED)
     return sha256
+
+
+def chunk_path(folder: Path, sha256: str) -> Path:
+    return folder / CHUNKS / f"{sha256}.json"
 
 
 def read_version(folder: Path, number: int) -> Version:
@@ -109,8 +161,12 @@ def read_version(folder: Path, number: int) -> Version:
         if not 0 < number <= newest:
             raise NoSuchThing(f"there is no version {number}; the newest is {newest}")
     body = unseal(path, "parent", "sha256", "chunks", "tail", "created_at", "run_id")
-    entries = [entry for chunk in cast("list[str]", body["chunks"]) for entry in _read_chunk(folder, chunk)]
-    entries += [_entry(value) for value in cast("list[Mapping[str, Json]]", body["tail"])]
+    chunks = tuple(cast("list[str]", body["chunks"]))
+    try:
+        tail = tuple(PackageEntry.of(value) for value in cast("list[Mapping[str, Json]]", body["tail"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise LakeDamaged(f"{path} does not name its packages; put the lake back from a copy") from error
+    entries = (*chain.from_iterable(_read_chunk(folder, chunk) for chunk in chunks), *tail)
     parent = cast("str | None", body["parent"])
     if chain_sha256(number, parent, entries) != body["sha256"]:
         raise LakeDamaged(f"{path} names packages that do not add up to its sha256; put the lake back from a copy")
@@ -118,21 +174,17 @@ def read_version(folder: Path, number: int) -> Version:
         number=number,
         parent=parent,
         sha256=str(body["sha256"]),
-        packages=tuple(entries),
+        packages=entries,
+        chunks=chunks,
         created_at=datetime.fromisoformat(str(body["created_at"])),
         run_id=cast("str | None", body["run_id"]),
     )
 
 
-def _read_chunk(folder: Path, sha256: str) -> list[PackageEntry]:
-    body = unseal(folder / "chunks" / f"{sha256}.json", "packages")
-    return [_entry(value) for value in cast("list[Mapping[str, Json]]", body["packages"])]
-
-
-def _entry(value: Mapping[str, Json]) -> PackageEntry:
-    return PackageEntry(
-        version=cast("int", value["version"]),
-        kind=str(value["kind"]),
-        name=str(value["name"]),
-        content_sha256=str(value["content_sha256"]),
-    )
+@lru_cache(maxsize=CHUNKS_IN_MEMORY)
+def _read_chunk(folder: Path, sha256: str) -> tuple[PackageEntry, ...]:
+    """The entries of a chunk, read once a process: it is named by its content and never changes."""
+    body = unseal(chunk_path(folder, sha256), "packages")
+    if content_sha256(body) != sha256:
+        raise LakeDamaged(f"{chunk_path(folder, sha256)} holds something else than its name says")
+    return tuple(PackageEntry.of(value) for value in cast("list[Mapping[str, Json]]", body["packages"]))
