@@ -7,13 +7,14 @@ import click
 from flows.cli.build import build, plan
 from flows.cli.grow import init, topics
 from flows.cli.look import show, status, versions
+from flows.cli.maintain import maintain
 from flows.cli.models import models
-from flows.cli.options import plain
+from flows.cli.options import plain, telling
 from flows.cli.query import sql
 from flows.cli.reembed import reembed
 from flows.errors import UserError
 from models.errors import ModelError
-from storage.errors import LakeBusy, LakeDamaged, LakeError
+from storage.errors import LakeBusy, LakeDamaged, LakeError, TakenOver
 
 FINE, DAMAGED, BAD_INPUT, BUSY = 0, 1, 2, 3
 
@@ -27,14 +28,15 @@ def cli() -> None:
     """
 
 
-for command in (init, topics, plan, build, reembed, status, versions, show, sql, models):
+for command in (init, topics, plan, build, reembed, maintain, status, versions, show, sql, models):
     cli.add_command(command)
 
 
 def main() -> None:
     """Run the command line; errors that a user can mend are one line each."""
     try:
-        cli.main(standalone_mode=False)
+        with telling():
+            cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         _fail("stopped; what was finished is kept, and the same command goes on from there", DAMAGED)
     except click.ClickException as error:
@@ -42,7 +44,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except LakeBusy as error:
         _fail(str(error), BUSY)
-    except LakeDamaged as error:
+    except (LakeDamaged, TakenOver) as error:
         _fail(str(error), DAMAGED)
     except (LakeError, UserError) as error:
         _fail(str(error), BAD_INPUT)

@@ -2,10 +2,12 @@
 
 import atexit
 import json
+import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
 LOCK_HELP = "Seconds to wait for another process to leave the lake."
 LOCK_SECONDS = click.FloatRange(min=0, max=86_400)
 
+LOGGER = "interlake"
 QUIET = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": LOGGER,
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -121,8 +126,30 @@ def console() -> Any:
     return found if found.is_terminal else Console(highlight=False, markup=False, emoji=False, width=200)
 
 
+class _Teller(logging.Handler):
+    """Tells what is logged on standard error, whatever that is by then."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            click.echo(plain(f"interlake: {record.getMessage()}"), err=True)
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Tell the user what interlake logs, such as for whom it waits."""
+    teller = _Teller(logging.WARNING)
+    logging.getLogger(LOGGER).addHandler(teller)
+    try:
+        yield
+    finally:
+        logging.getLogger(LOGGER).removeHandler(teller)
+
+
 def quiet_prefect() -> None:
-    """Before a flow runs here: leave the terminal to the command, give a slow server time, and send nothing out."""
+    """Before a flow runs here: leave the terminal to the command, give a slow server time, and send nothing out.
+
+    What interlake logs goes to the run's page as well.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     atexit.register(_drop_last_words)

@@ -122,7 +122,8 @@ def test_it_runs_in_the_workers_folder_and_names_no_path_of_this_machine(
     deployment: DeploymentResponse, answer: str
 ) -> None:
     assert deployment.entrypoint == "flows/build.py:build_lake"
-    assert (deployment.work_pool_name, deployment.job_variables) == ("interlake", {"working_dir": "."})
+    assert deployment.work_pool_name == "interlake"
+    assert deployment.job_variables == {"working_dir": ".", "env": {"PREFECT_LOGGING_EXTRA_LOGGERS": "interlake"}}
     assert not deployment.path
     assert not deployment.pull_steps
     for path in (ROOT, Path.home(), sys.prefix):

@@ -1,6 +1,7 @@
 """The Prefect flow: a task a batch, names a person can read, artifacts, and a failed state when a backend is wrong."""
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,12 +17,16 @@ from flows.build import build_lake
 from flows.errors import UserError
 from flows.lakes import make_lake
 from flows.reembed import reembed_lake
+from flows.standing import read_status
 from flows.tasks import is_transient
 from models.errors import TerminalError, TransientError
 from storage.lake import Lake
 from storage.query import query
+from storage.steps import Step
 from tests.flows.casts import fake_lake, grow
+from tests.flows.test_build import assert_conserved
 from tests.flows.test_models_cli import interlake
+from tests.flows.test_waiting import AT_A_STEP, PATIENCE, stopped
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -129,3 +134,25 @@ def test_a_batch_is_made_again_only_after_transient_errors(error: Exception, *, 
     with pytest.raises(type(error)):
         run()
     assert len(tries) == (2 if again else 1)
+
+
+def test_a_build_that_waits_in_vain_says_for_whom_and_ends_with_3(tmp_path: Path, prefect_server: str) -> None:
+    lake = fake_lake(tmp_path / "lake")
+    with stopped(AT_A_STEP, lake.path, Step.PICTURES_WRITTEN) as holder:
+        run_id = next(lake.runs.iterdir()).name
+        code, out, err = interlake(
+            "build", "--lake", lake.path, "--lock-timeout", 2, environment={"PREFECT_API_URL": prefect_server}
+        )
+        assert (code, out) == (3, "")
+        holds = f"interlake: {lake.path} is held by process {holder.pid} on "
+        waits, ends = err.splitlines()
+        assert waits.startswith(holds)
+        assert f"(commit of run {run_id[:8]}) since 20" in waits
+        assert waits.endswith("; waiting up to 1 s more")
+        assert ends.startswith(holds)
+        assert ends.endswith("; wait, or give a longer --lock-timeout")
+        assert read_status(lake.path).outcomes["open"] == 2, "who reads does not wait"
+        holder.send_signal(signal.SIGCONT)
+        assert holder.wait(PATIENCE) == 0
+    assert read_status(lake.path).outcomes["kept"] == 2
+    assert_conserved(lake)
