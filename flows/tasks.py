@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
 from prefect.tasks import Task
 
+from flows.maintaining import Maintained, Maintenance
 from flows.reembedding import Moved, Reembedding
 from flows.run import Run
 from models.errors import TransientError
@@ -81,6 +82,29 @@ def decide_anew(move: Reembedding) -> Moved:
     moved = move.settle()
     get_run_logger().info("version %d: %d samples kept, %d duplicate", moved.version, moved.kept, moved.duplicate)
     return moved
+
+
+@task(task_run_name="compact {label}", cache_policy=NO_CACHE, persist_result=False)
+def compact_packages(maintenance: Maintenance, number: int, label: str) -> None:
+    """Put some packages together in one folder."""
+    get_run_logger().info("%s are %s now", label, maintenance.compact(number))
+
+
+@task(task_run_name="rewrite the table of turns", cache_policy=NO_CACHE, persist_result=False)
+def optimize_table(maintenance: Maintenance) -> None:
+    """Put the rows of the table of turns into fewer files."""
+    get_run_logger().info(maintenance.optimize())
+
+
+@task(task_run_name="retire what was asked for", cache_policy=NO_CACHE, persist_result=False)
+def retire_old(maintenance: Maintenance) -> None:
+    """Remove packages and tags of old, as far as the user asked for it."""
+    get_run_logger().info(maintenance.retire())
+
+
+def show_sizes(done: Maintained) -> None:
+    """A table in the UI: what the lake weighs, part by part."""
+    create_table_artifact(done.after.table(), key="lake-sizes", description=f"{done.after.samples} samples")
 
 
 def open_progress(run: Run) -> UUID:

@@ -120,9 +120,9 @@ def _checked_table(name: str, rows: Sequence[Row]) -> pa.Table:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a table durably, and read it back; LakeDamaged when that is not what was written."""
-    pq.write_table(table, path, compression="zstd")
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
     sync_file(path)
-    if not pq.read_table(path, use_threads=False, memory_map=False).equals(table):
+    if not pq.read_table(path, use_threads=False).equals(table):
         raise LakeDamaged(f"{path} reads back as something else than was written: the disk or the memory is faulty")
 
 

@@ -177,7 +177,7 @@ def _tables_of(folder: Path) -> frozenset[str]:
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     """A Parquet file; LakeDamaged names it when it is gone or cannot be read."""
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
             yield file
     except FileNotFoundError as error:
         raise LakeDamaged(f"{path} is missing; put it back from a copy of the lake") from error

@@ -294,10 +294,23 @@ def _write_tags(lake: Lake, table: LanceTable, tags: Mapping[int, int]) -> None:
         sync_folder(path)
 
 
+def open_newest(lake: Lake) -> LanceTable:
+    """The table as it is now, for its upkeep; the caller holds the lake's lock and has recovered it."""
+    return _open(lake)
+
+
+def sync_table(lake: Lake) -> None:
+    """Make every file of the table outlive a power cut."""
+    _sync_new(lake, set())
+
+
 def open_at(lake: Lake, version: Version) -> LanceTable:
     """The table as a version shows it, read-only; NoSuchThing when it has not been brought up to that version."""
     if lance_version_of(lake, version.number) is None or not _is_ours(lake):
-        raise NoSuchThing(f"the table of turns does not show version {version.number} yet; the next build brings it up")
+        raise NoSuchThing(
+            f"the table of turns does not show version {version.number}: the next build brings it up, or its tag was "
+            "retired and 'interlake rebuild' shows it again"
+        )
     table = _open(lake)
     table.checkout(tag_of(version.number))
     return table
