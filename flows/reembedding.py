@@ -31,7 +31,7 @@ from storage.lock import hold
 from storage.packages import PackageDraft
 from storage.records import EmbeddingRow, Row
 from storage.slots import unfinished_moves
-from storage.spool import Spool, read_calls_of
+from storage.spool import Spool
 from storage.turn_rows import find_pictures
 from storage.turns_table import KeptVectors
 from storage.writing import Writer, writing
@@ -126,7 +126,7 @@ class Reembedding:
             vectors = self._engine.submit(self._ask_all(turns, recorder, spool)).result()
         finally:
             spool.close()
-        rows: list[Row] = [call.row for call in read_calls_of(spool.path)]
+        rows: list[Row] = [call.row for call in tape.read_back()]
         unique: dict[str, Row] = {}
         for turn, pair in zip(turns, vectors, strict=True):
             image, text = (vector_row(shop.encoder, vector) for vector in pair)

@@ -22,7 +22,7 @@ from flows.topics.catalogue import read_templates
 from flows.workshop import Workshop
 from storage.calls import read_calls
 from storage.slots import is_alive
-from storage.spool import RecordedCall, Spool, read_calls_of
+from storage.spool import RecordedCall, Spool
 from storage.steps import Step, reached
 from storage.versions import Version
 
@@ -120,7 +120,7 @@ class Run:
                 self._making.pop(made)
         finally:
             spool.close()
-        calls = read_calls_of(spool.path)
+        calls = tape.read_back()
         work = tuple(zip(slots, dialogues, strict=True))
         self._finished[number] = FinishedBatch(number=number, work=work, calls=calls)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
+from storage.errors import LakeDamaged
 from storage.records import CallRow
 from storage.spool import RecordedCall, Spool, read_call, read_calls_of, read_spool
 
@@ -24,7 +25,7 @@ class SpoolShelf:
         self._lock = threading.Lock()
 
     def add(self, path: Path) -> None:
-        """Index a spool; its torn end is left out, and one that is gone holds nothing."""
+        """Index a spool; what is torn is left out, and one that is gone holds nothing."""
         with self._lock:
             if path in self._files:
                 self._files.pop(path).close()
@@ -46,7 +47,7 @@ class SpoolShelf:
             for found in (self._by_id.get(call_id), self._by_key.get(request_key)):
                 if found:
                     call = read_call(self._files[found[0]], found[1])
-                    if call.row.request_key == request_key:
+                    if call and call.row.request_key == request_key:
                         return call
         return None
 
@@ -95,3 +96,14 @@ class BatchTape:
         place = self._spool.append(call)
         self._kept.add(call.row.call_id)
         self._shelf.note(call.row, self._spool.path, place)
+
+    def read_back(self) -> list[RecordedCall]:
+        """All calls of the batch, for its package; LakeDamaged when the disk does not give back what was kept."""
+        calls = read_calls_of(self._spool.path)
+        lost = self._kept - {call.row.call_id for call in calls}
+        if lost:
+            raise LakeDamaged(
+                f"{self._spool.path} has lost {len(lost)} of the {len(self._kept)} calls that were written to it: the "
+                "disk or the memory is faulty; the same command asks again what is lost, and nothing else"
+            )
+        return calls
