@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from dedup.screen import BLOCK_ROWS, Matrix, Pairs, candidates
+from dedup.screen import BLOCK_ROWS, Matrix, Pairs, Rows, close_pairs
 from dedup.similarity import Vector, check_vector, cosine
 
 Policy: TypeAlias = Literal["both", "image", "text", "either"]
@@ -46,11 +46,25 @@ class TurnVectors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TurnMatrices:
-    """Vectors of some turns, a row each: `images` and `texts`, float32 of shape (turns, dims)."""
+class TurnRows:
+    """Vectors of some turns, a row each."""
 
-    images: Matrix
-    texts: Matrix
+    images: Rows
+    texts: Rows
+
+    @classmethod
+    def of(cls, turns: Sequence[TurnVectors]) -> "TurnRows":
+        return cls(
+            images=Rows.of(np.stack([turn.image for turn in turns])),
+            texts=Rows.of(np.stack([turn.text for turn in turns])),
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def part(self, start: int, end: int) -> "TurnRows":
+        """Turns `start` to `end` (without it), copying nothing."""
+        return TurnRows(images=self.images.part(start, end), texts=self.texts.part(start, end))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,15 +125,17 @@ class Decision:
 
 
 class KeptTurns:
-    """The growing index of kept, unflagged turns of one encoder, in the order in which a keeper is named."""
+    """The growing index of kept, unflagged turns of one encoder, in the order in which a keeper is named.
+
+    Their vectors lie in blocks of BLOCK_ROWS turns, so that nothing is copied when it grows.
+    """
 
     def __init__(self, *, encoder: str) -> None:
         self.encoder = encoder
         self._keys: list[TurnKey] = []
         self._known: set[TurnKey] = set()
         self._samples: set[str] = set()
-        self._images: Matrix = np.empty((0, 0), dtype=np.float32)
-        self._texts: Matrix = np.empty((0, 0), dtype=np.float32)
+        self._blocks: list[TurnRows] = []
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -130,14 +146,12 @@ class KeptTurns:
     @property
     def dims(self) -> int | None:
         """Dims of the vectors; None while there are none."""
-        return self._images.shape[1] if self._keys else None
+        return self._blocks[0].images.vectors.shape[1] if self._blocks else None
 
-    @property
-    def matrices(self) -> TurnMatrices:
-        """All vectors, in the order of keepers: read-only views."""
-        images, texts = self._images[: len(self)], self._texts[: len(self)]
-        images.flags.writeable = texts.flags.writeable = False
-        return TurnMatrices(images=images, texts=texts)
+    def blocks(self) -> Iterator[TurnRows]:
+        """All vectors, in the order of keepers; not to be changed."""
+        for start, block in zip(range(0, len(self), BLOCK_ROWS), self._blocks, strict=True):
+            yield block.part(0, len(self) - start)
 
     def require_encoder(self, encoder: str) -> None:
         """ValueError when `encoder` is not the one whose vectors are here."""
@@ -145,11 +159,10 @@ class KeptTurns:
             raise ValueError(f"vectors of encoder {encoder} cannot be compared with those of {self.encoder}: re-embed")
 
     def turn(self, place: int) -> TurnVectors:
-        """The turn in row `place` of `matrices`."""
-        key = self._keys[place]
-        return TurnVectors(
-            sample_id=key.sample_id, turn=key.turn, image=self._images[place].copy(), text=self._texts[place].copy()
-        )
+        """The turn at a place in the order of keepers, from 0."""
+        key, block, row = self._keys[place], self._blocks[place // BLOCK_ROWS], place % BLOCK_ROWS
+        image, text = block.images.vectors[row].copy(), block.texts.vectors[row].copy()
+        return TurnVectors(sample_id=key.sample_id, turn=key.turn, image=image, text=text)
 
     def add(self, turns: Iterable[TurnVectors], *, encoder: str) -> None:
         """Append the keepers of one version, sorted by sample id and turn; call once a version, in version order.
@@ -163,19 +176,31 @@ class KeptTurns:
         if known:
             raise ValueError(f"turn {known[0].turn} of sample {known[0].sample_id} is in the index already")
         if ordered:
-            self._append(ordered)
-
-    def _append(self, ordered: Sequence[TurnVectors]) -> None:
-        start, end = len(self), len(self) + len(ordered)
-        self._images = _grown(self._images, rows=end, filled=start, dims=ordered[0].image.shape[0])
-        self._texts = _grown(self._texts, rows=end, filled=start, dims=ordered[0].text.shape[0])
-        for place, turn in enumerate(ordered, start=start):
-            self._images[place] = turn.image
-            self._texts[place] = turn.text
+            self._append(TurnRows.of(ordered))
         keys = [turn.key for turn in ordered]
         self._keys += keys
         self._known.update(keys)
         self._samples.update(key.sample_id for key in keys)
+
+    def _append(self, rows: TurnRows) -> None:
+        """Copy rows to the end of the last block, and into as many new ones as it takes."""
+        done = 0
+        while done < len(rows):
+            block, filled = divmod(len(self) + done, BLOCK_ROWS)
+            if block == len(self._blocks):
+                self._blocks.append(_empty_block(rows.images.vectors.shape[1]))
+            part = rows.part(done, done + BLOCK_ROWS - filled)
+            for ours, theirs in ((self._blocks[block].images, part.images), (self._blocks[block].texts, part.texts)):
+                ours.vectors[filled : filled + len(part)] = theirs.vectors
+                ours.norms[filled : filled + len(part)] = theirs.norms
+            done += len(part)
+
+
+def _empty_block(dims: int) -> TurnRows:
+    images, texts = (
+        Rows(np.empty((BLOCK_ROWS, dims), dtype=np.float32), np.empty(BLOCK_ROWS, dtype=np.float64)) for _ in range(2)
+    )
+    return TurnRows(images=images, texts=texts)
 
 
 def decide(
@@ -246,7 +271,7 @@ def _first_matches(
     if not turns or not len(index):
         return found
     unsettled = np.ones(len(turns), dtype=np.bool_)
-    for pairs in _screened(_stacked(turns), index.matrices, thresholds, block):
+    for pairs in _screened(TurnRows.of(turns), index.blocks(), thresholds, block):
         wanted = pairs[unsettled[pairs[:, 0]]]
         for row, places in groupby(wanted.tolist(), key=lambda pair: int(pair[0])):
             match = _first_match(turns[row], (index.turn(place) for _, place in places), thresholds)
@@ -265,27 +290,43 @@ def _earlier_rivals(
     rivals: dict[TurnKey, list[TurnVectors]] = {}
     if not turns:
         return rivals
-    matrices = _stacked(turns)
-    for pairs in _screened(matrices, matrices, thresholds, block):
+    rows = TurnRows.of(turns)
+    for pairs in _screened(rows, [rows], thresholds, block):
         for row, place in pairs[pairs[:, 1] < pairs[:, 0]].tolist():
             rivals.setdefault(turns[row].key, []).append(turns[place])
     return rivals
 
 
-def _screened(new: TurnMatrices, kept: TurnMatrices, thresholds: Thresholds, block: int) -> Iterator[Pairs]:
-    """Pairs (new row, kept row) that could be duplicates by the policy, for one block of kept rows after another."""
-    images = candidates(new.images, kept.images, thresholds.image, block=block)
-    texts = candidates(new.texts, kept.texts, thresholds.text, block=block)
-    width = len(kept.images)
+def _screened(new: TurnRows, kept: Iterable[TurnRows], thresholds: Thresholds, block: int) -> Iterator[Pairs]:
+    """Pairs (new row, kept row) that could be duplicates by the policy, for one part of the kept rows after another."""
+    start = 0
+    images, texts = new.images.directions(), new.texts.directions()
+    for turns in kept:
+        for first in range(0, len(turns), block):
+            part = turns.part(first, first + block)
+            yield _screen(images, texts, part, thresholds) + np.array([0, start + first])
+        start += len(turns)
+
+
+def _screen(images: Matrix, texts: Matrix, kept: TurnRows, thresholds: Thresholds) -> Pairs:
+    """The pairs of one block; `images` and `texts` are the directions of the new turns.
+
+    With the policy `both`, texts are compared only where some picture comes near.
+    """
+    width = len(kept)
     match thresholds.policy:
         case "both":
-            return (_combined(np.intersect1d, *pair, width) for pair in zip(images, texts, strict=True))
+            near = close_pairs(images, kept.images, thresholds.image)
+            if not len(near):
+                return near
+            return _combined(np.intersect1d, near, close_pairs(texts, kept.texts, thresholds.text), width)
         case "image":
-            return images
+            return close_pairs(images, kept.images, thresholds.image)
         case "text":
-            return texts
+            return close_pairs(texts, kept.texts, thresholds.text)
         case "either":
-            return (_combined(np.union1d, *pair, width) for pair in zip(images, texts, strict=True))
+            near = close_pairs(images, kept.images, thresholds.image)
+            return _combined(np.union1d, near, close_pairs(texts, kept.texts, thresholds.text), width)
 
 
 def _combined(combine: Callable[[Pairs, Pairs], Pairs], a: Pairs, b: Pairs, width: int) -> Pairs:
@@ -340,19 +381,6 @@ def _check_dims(turns: Sequence[TurnVectors], dims: int | None) -> None:
             raise ValueError(
                 f"turn {turn.turn} of sample {turn.sample_id} has {turn.image.shape[0]} dims, others have {dims}"
             )
-
-
-def _stacked(turns: Sequence[TurnVectors]) -> TurnMatrices:
-    return TurnMatrices(images=np.stack([turn.image for turn in turns]), texts=np.stack([turn.text for turn in turns]))
-
-
-def _grown(matrix: Matrix, *, rows: int, filled: int, dims: int) -> Matrix:
-    """The matrix, or a copy of its filled rows with room for at least `rows`, doubling so that growth stays linear."""
-    if rows <= len(matrix):
-        return matrix
-    larger = np.zeros((max(rows, 2 * len(matrix)), dims), dtype=np.float32)
-    larger[:filled] = matrix[:filled] if filled else 0.0
-    return larger
 
 
 def _joined(parts: Sequence[Decision]) -> Decision:

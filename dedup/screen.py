@@ -1,69 +1,91 @@
 """Which pairs of vectors could reach a threshold: quick, generous, and never short of a true pair. Decides nothing."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Matrix: TypeAlias = NDArray[np.float32]
+Norms: TypeAlias = NDArray[np.float64]
 Pairs: TypeAlias = NDArray[np.int64]
 
 BLOCK_ROWS = 1024
+MOST_DIMS = 2**16
+"""How many dims the proof of `margin` covers."""
 
-_ROUNDOFF = 2.0**-53
+_ROUNDOFF = 2.0**-24
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Vectors to be compared, float32 of shape (rows, dims), and their norms, within [0.5, 2]."""
+
+    vectors: Matrix
+    norms: Norms
+
+    @classmethod
+    def of(cls, vectors: Matrix) -> "Rows":
+        """Measure the norms. ValueError for another dtype or shape, too many dims, or a row that is no unit vector."""
+        if vectors.dtype != np.float32:
+            raise ValueError(f"vectors are float32, not {vectors.dtype}")
+        if vectors.ndim != 2 or vectors.shape[1] > MOST_DIMS:
+            raise ValueError(f"vectors are rows of at most {MOST_DIMS} dims, not of shape {vectors.shape}")
+        wide = vectors.astype(np.float64)
+        norms = np.sqrt(np.einsum("rd,rd->r", wide, wide))
+        unfit = np.flatnonzero(~((norms >= 0.5) & (norms <= 2.0)))
+        if unfit.size:
+            raise ValueError(f"vector in row {unfit[0]} has norm {norms[unfit[0]]:g}: zero, not finite or far from 1")
+        return cls(vectors, norms)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def part(self, start: int, end: int) -> "Rows":
+        """Rows `start` to `end` (without it), copying nothing."""
+        return Rows(self.vectors[start:end], self.norms[start:end])
+
+    def directions(self) -> Matrix:
+        """The rows divided by their norms in float64, then rounded to float32."""
+        return (self.vectors / self.norms[:, np.newaxis]).astype(np.float32)
 
 
 def margin(dims: int) -> float:
-    """How far below the threshold a screened value may lie and still be a candidate: `(8 dims + 32) u`, u = 2^-53.
+    """How far below the threshold a screened value may lie and still be a candidate: `1.02 (dims + 4) u`, u = 2^-24.
 
-    Write d for dims, theta_k for any quantity of size at most g(k) = k u / (1 - k u), and use the rules of Higham,
-    *Accuracy and Stability of Numerical Algorithms*, lemma 3.3. Float32 lies far inside float64's range, so nothing
-    under- or overflows. BLAS may add in any order, with or without fused multiply-add.
+    Write d for dims, at most 2^16, and use the rules of Higham, *Accuracy and Stability of Numerical Algorithms*,
+    chapter 3. `x` is a row of `new`, `y` one of `kept`, `c` their true cosine. BLAS may add in any order, with or
+    without fused multiply-add, and treat numbers below 2^-126 as zero.
 
-    - A row's squared norm has exact products and d - 1 additions; with the root, norm = |x| (1 + theta_d). One division
-      more makes each entry of a normalised row (x_i / |x|) (1 + theta_{2d+1}).
-    - A screened value p multiplies two of them and adds d: p = sum of (x_i y_i / |x||y|) (1 + theta_{5d+2}), so by
-      Cauchy-Schwarz p differs from the true cosine by at most g(5d + 2).
-    - `cosine` rounds the scalar product, both squared norms, their product, the root and the quotient once each: it
-      differs from the true cosine by at most g(10), and clamping only brings it nearer.
+    - The norms are taken in float64, where nothing under- or overflows: off by a factor of at most 1 + d 2^-51.
+    - An entry of `x / |x|` is divided in float64 and rounded to float32: off by at most 1.01 u of itself, or by 2^-126
+      where it is smaller than that. The direction that this gives has a length of at most 1 + 1.02 u.
+    - Its float32 product with `y`, a sum of d terms, is off by at most g(d) |direction| |y|, g(d) = d u / (1 - d u),
+      which is at most 1.004 d u, and by 2^-124 for each of the 2d operations that may underflow.
+    - Divided by |y| >= 1/2, the product p therefore differs from c by at most
+      1.004 d u (1 + 1.02 u) + 1.02 u + d 2^-120 < 1.005 d u + 1.03 u.
+    - `cosine` differs from c by at most 10 roundings of float64, below 2^-49; clamping only brings it nearer.
+    - The floor, `(threshold - margin) |y|`, is taken in float64 and rounded down to float32: relative to |y| it lies
+      at most d 2^-49 too high.
 
-    Together |p - cosine| <= g(5d + 12). Rounding `threshold - margin` adds at most 2u. For every d below 2^40,
-    g(5d + 12) + 2u <= 1.02 (5d + 12) u + 2u < (8d + 32) u, so `cosine >= threshold` implies
-    `p >= threshold - margin`: no true pair is lost. At 512 dims the margin is 4.6e-13.
+    Together `cosine >= threshold` implies p / |y| >= threshold - 1.005 d u - 1.03 u - 2^-49 - d 2^-49, and
+    1.02 (d + 4) u is more than that: no true pair is lost. The margin is 8.1e-6 at 128 dims, 3.2e-5 at 512.
     """
-    return (8 * dims + 32) * _ROUNDOFF
+    return 1.02 * (dims + 4) * _ROUNDOFF
 
 
-def candidates(new: Matrix, kept: Matrix, threshold: float, *, block: int = BLOCK_ROWS) -> Iterator[Pairs]:
+def close_pairs(directions: Matrix, kept: Rows, threshold: float) -> Pairs:
     """Every pair whose `cosine` could be at or above `threshold` in [-1, 1]: a superset of the true ones, by `margin`.
 
-    `new` is float32 of shape (rows, dims), `kept` of shape (any rows, same dims). Yields, for every `block` rows of
-    `kept` in their order, an int64 array of shape (pairs, 2): row of `new`, row of `kept`, ascending. At most
-    `rows * block` similarities and `block * dims` float64 of `kept` are held at a time. ValueError for a threshold or
-    block out of range, other dtypes, unequal dims, and rows that are zero or not finite.
+    `directions` are those of the new rows. An int64 array of shape (pairs, 2): new row, row of `kept`, ascending. All
+    similarities are held at once, so give few rows of `kept` at a time. ValueError for a threshold out of range, and
+    for unequal dims.
     """
     if not -1.0 <= threshold <= 1.0:
         raise ValueError(f"a threshold of similarity lies in [-1, 1], not {threshold}")
-    if block < 1:
-        raise ValueError(f"a block has at least one row, not {block}")
-    if new.ndim != 2 or kept.ndim != 2 or new.shape[1] != kept.shape[1]:
-        raise ValueError(f"rows of equal dims are compared, not {new.shape} with {kept.shape}")
-    floor = threshold - margin(new.shape[1])
-    unit_new = _unit_rows(new)
-    for start in range(0, len(kept), block):
-        close = unit_new @ _unit_rows(kept[start : start + block]).T >= floor
-        yield np.argwhere(close).astype(np.int64, copy=False) + np.array([0, start])
-
-
-def _unit_rows(rows: Matrix) -> NDArray[np.float64]:
-    """The rows in float64, each divided by its norm."""
-    if rows.dtype != np.float32:
-        raise ValueError(f"vectors are float32, not {rows.dtype}")
-    wide = rows.astype(np.float64)
-    norms = np.sqrt(np.einsum("rd,rd->r", wide, wide))
-    unfit = np.flatnonzero(~(np.isfinite(norms) & (norms > 0.0)))
-    if unfit.size:
-        raise ValueError(f"vector in row {unfit[0]} is zero or not finite")
-    unit: NDArray[np.float64] = wide / norms[:, np.newaxis]
-    return unit
+    if directions.shape[1] != kept.vectors.shape[1]:
+        raise ValueError(f"rows of equal dims are compared, not {directions.shape} with {kept.vectors.shape}")
+    floor = (threshold - margin(directions.shape[1])) * kept.norms
+    lower: Matrix = np.nextafter(floor.astype(np.float32), np.float32(-np.inf))
+    close = directions @ kept.vectors.T >= lower
+    return np.argwhere(close).astype(np.int64, copy=False) if close.any() else np.empty((0, 2), dtype=np.int64)
