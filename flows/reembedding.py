@@ -253,11 +253,12 @@ def open_reembedding(
             recipe=write_selection(settings, encoder.identity),
             run_id=uuid.uuid4().hex,
         )
-        move = Reembedding(shop, encoder, engine)
+        with writing(lake, purpose="a look at the lake", timeout=shop.lock_timeout):
+            move = Reembedding(shop, encoder, engine)
+        stack.callback(tidy_runs, shop)
         if not move.is_due():
             yield None
             return
-        stack.callback(tidy_runs, shop)
         stack.enter_context(living_run(shop))
         stack.callback(move.close)
         move.begin(flow_run_id)

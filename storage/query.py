@@ -113,8 +113,9 @@ def _call_bodies(lake: Lake, number: int) -> ds.Dataset | pa.Table:
     for holding in there:
         check_end(holding.path(CallRow.table))
     paths = [str(holding.path(CallRow.table)) for holding in there if holding.is_whole]
-    cut = [holding.read(CallRow.table, _BODIES.names) for holding in there if not holding.is_whole]
-    parts: list[ds.Dataset] = [ds.dataset(table.select(_BODIES.names).cast(_BODIES)) for table in cut if table is not None]
+    cut = (holding.read(CallRow.table, _BODIES.names) for holding in there if not holding.is_whole)
+    rows = [table.select(_BODIES.names).cast(_BODIES) for table in cut if table is not None]
+    parts: list[ds.Dataset] = [ds.dataset(table) for table in rows]
     if paths:
         parts.append(ds.dataset(paths, schema=_BODIES, format="parquet"))
     return ds.UnionDataset(_BODIES, parts) if parts else _BODIES.empty_table()  # type: ignore[call-arg]

@@ -8,6 +8,7 @@ import polars as pl
 
 from storage.lake import Lake
 from storage.lock import is_held
+from storage.projection import read_link
 from storage.records import ClaimRow, DecisionRow, RunEndRow, RunStartRow, TopicRow
 from storage.tables import Among
 from storage.versions import Version
@@ -73,13 +74,17 @@ def taken_over(lake: Lake, version: Version, *, after: int, run_id: str, slot_id
 
 
 def unfinished_moves(lake: Lake, version: Version) -> list[str]:
-    """Runs of kind `reembed` since the last that finished: what they asked is in their spools or committed."""
-    finished = {row.run_id for row in lake.rows(RunEndRow, version) if row.state == "finished"}
+    """Runs of kind `reembed` since the last that decided anew: what they asked is in their spools or committed."""
     moves: list[str] = []
-    for row in lake.rows(RunStartRow, version):
-        if row.kind == "reembed":
-            moves = [] if row.run_id in finished else [*moves, row.run_id]
+    starts = lake.scan(RunStartRow, version, ["kind", "run_id"]).filter(pl.col("kind") == "reembed").collect()
+    for run_id, number in starts.select("run_id", "version").iter_rows():
+        moves = [] if _has_decided(lake, version, run_id, number) else [*moves, run_id]
     return moves
+
+
+def _has_decided(lake: Lake, version: Version, run_id: str, since: int) -> bool:
+    decided = (entry.version for entry in version.packages if entry.kind == "decision" and entry.version > since)
+    return any(read_link(lake, number).run_id == run_id for number in decided)
 
 
 def unended_runs(lake: Lake, version: Version) -> list[str]:

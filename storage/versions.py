@@ -60,7 +60,7 @@ class PackageEntry:
 class Version:
     """A state of the lake. `packages` are all packages up to and with this version, oldest first.
 
-    `chunks` are the hashes of the files that hold the first of them, CHUNK in each.
+    `chunks` are the hashes of the files that hold the first of them, `chunked` in all.
     """
 
     number: int
@@ -68,6 +68,7 @@ class Version:
     sha256: str
     packages: tuple[PackageEntry, ...]
     chunks: tuple[str, ...]
+    chunked: int
     created_at: datetime
     run_id: str | None
 
@@ -97,8 +98,10 @@ def write_version(
     parent_sha256 = parent.sha256 if parent else None
     sha256 = chain_sha256(number, parent_sha256, packages)
     chunks = list(parent.chunks) if parent else []
-    for first in range(len(chunks) * CHUNK, len(packages) - CHUNK + 1, CHUNK):
-        chunks.append(_write_chunk(folder, packages[first : first + CHUNK]))
+    chunked = parent.chunked if parent else 0
+    while len(packages) - chunked >= CHUNK:
+        chunks.append(_write_chunk(folder, packages[chunked : chunked + CHUNK]))
+        chunked += CHUNK
     created_at = datetime.now(UTC)
     body: dict[str, Json] = {
         "format": FORMAT,
@@ -107,7 +110,7 @@ def write_version(
         "parent": parent_sha256,
         "sha256": sha256,
         "chunks": chunks,
-        "tail": [entry.json() for entry in packages[len(chunks) * CHUNK :]],
+        "tail": [entry.json() for entry in packages[chunked:]],
         "created_at": created_at.isoformat(),
         "run_id": run_id,
     }
@@ -126,6 +129,7 @@ def write_version(
         sha256=sha256,
         packages=packages,
         chunks=tuple(chunks),
+        chunked=chunked,
         created_at=created_at,
         run_id=run_id,
     )
@@ -176,6 +180,7 @@ def read_version(folder: Path, number: int) -> Version:
         sha256=str(body["sha256"]),
         packages=entries,
         chunks=chunks,
+        chunked=len(entries) - len(tail),
         created_at=datetime.fromisoformat(str(body["created_at"])),
         run_id=cast("str | None", body["run_id"]),
     )

@@ -1,0 +1,1 @@
+"""What kills, stops and starves a lake: real processes, disks and files. `make test-faults` runs it."""
