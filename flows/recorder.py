@@ -151,6 +151,7 @@ class Recorder:
         async def send() -> Answer:
             drawing = await model.draw(request)
             await asyncio.to_thread(_refuse_broken, drawing.picture)
+            _refuse_another_size(drawing.picture, request)
             what: Json = {"licence": drawing.licence, "pixel_sha256": drawing.picture.pixel_sha256}
             return Answer(response=what, backend=drawing.backend, picture=drawing.picture.data)
 
@@ -286,11 +287,22 @@ def _refuse_broken(picture: Picture) -> None:
         raise ContentError("broken_picture", "the picture is not what its hashes and size say")
 
 
+def _refuse_another_size(picture: Picture, request: DrawRequest) -> None:
+    """ContentError for a picture of another size than was asked for: what is recorded as asked would not be so."""
+    if (picture.width, picture.height) != (request.width, request.height):
+        raise ContentError(
+            "wrong_size",
+            f"the picture is {picture.width}x{picture.height}; {request.width}x{request.height} was asked for",
+        )
+
+
 def _refuse_unfit(vector: Vector, dims: int) -> None:
-    """ContentError for a vector that cannot be compared: wrong length, not finite, not of unit norm."""
+    """ContentError for a vector that cannot be compared: another type or length, not finite, not of unit norm."""
+    if vector.dtype != np.float32 or vector.shape != (dims,):
+        raise ContentError("unfit_vector", f"the vector is {vector.dtype} {vector.shape}, not float32 ({dims},)")
     norm = float(np.sqrt(np.sum(np.square(vector, dtype=np.float64))))
-    if vector.shape != (dims,) or not abs(norm - 1) <= NORM_TOLERANCE:
-        raise ContentError("unfit_vector", f"the vector has shape {vector.shape} and norm {norm}, not ({dims},) and 1")
+    if not abs(norm - 1) <= NORM_TOLERANCE:
+        raise ContentError("unfit_vector", f"the vector has norm {norm}, not 1")
 
 
 def _moved_to(call: RecordedCall, at: Address) -> RecordedCall:

@@ -1,8 +1,15 @@
-"""A picture: PNG bytes that carry their own marks, and the hashes they are known by."""
+"""A picture: PNG bytes that carry their own marks, and the hashes they are known by.
+
+One kind is known, what `Picture.from_pixels` writes: a PNG of one still, of 8-bit RGB. A painter that has something
+else (a JPEG, transparency, 16 bits) makes pixels of it, so that nobody who reads a picture converts it in his own way,
+and none comes into the world without its marks.
+"""
 
 import hashlib
 import io
-from collections.abc import Mapping
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +20,14 @@ from PIL import Image, PngImagePlugin
 TRAINED_ALGORITHMIC = "trainedAlgorithmicMedia"
 ALGORITHMIC = "algorithmicMedia"
 
+LARGEST_SIDE = 2048
+"""Pixels. The settings ask for no more; that many are 12 MiB of RGB."""
+LARGEST_BYTES = 16 << 20
+"""Of a file: pixels that cannot be compressed, and 4 MiB for marks."""
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER = struct.Struct(">IIBBBBB")
+_PLAIN_RGB = [8, 2, 0, 0, 0]  # bit depth, colour type, compression, filter, interlace
 PNG_LEVEL = 1  # zlib level; 6 takes half as long again for a few per cent of bytes
 
 
@@ -34,6 +49,7 @@ class Picture:
         """
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             raise ValueError(f"a picture is uint8 of shape (height, width, 3), not {pixels.dtype} {pixels.shape}")
+        _refuse_size(pixels.shape[1], pixels.shape[0])
         text = PngImagePlugin.PngInfo()
         text.add_itxt("XML:com.adobe.xmp", _xmp(source))
         for key in sorted(marks):
@@ -44,7 +60,7 @@ class Picture:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Picture":
-        """Read an encoded picture; ValueError when it does not decode completely."""
+        """Read an encoded picture; ValueError when it is none as this module knows them, whole and nothing more."""
         return cls._of(data, decode(data))
 
     @classmethod
@@ -69,12 +85,63 @@ class Picture:
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:
-    """RGB pixels, uint8 of shape (height, width, 3); ValueError when the bytes are no whole picture."""
+    """RGB pixels, uint8 of shape (height, width, 3); ValueError when the bytes are no whole picture.
+
+    What the file claims is looked at before memory is taken for it.
+    """
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"), dtype=np.uint8)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        _refuse_other_kinds(data)
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            return np.asarray(image, dtype=np.uint8)
+    except (OSError, SyntaxError, ValueError, LookupError, struct.error, zlib.error) as error:
         raise ValueError(f"not a whole picture: {error}") from error
+
+
+def _refuse_other_kinds(data: bytes) -> None:
+    """ValueError unless the bytes are a PNG of one still of 8-bit RGB, every part of it whole, and nothing more."""
+    if len(data) > LARGEST_BYTES:
+        raise ValueError(f"it has {len(data):,} bytes, more than {LARGEST_BYTES:,}")
+    chunks = list(_chunks(data))
+    kinds = [kind for kind, _ in chunks]
+    if kinds[:1] != [b"IHDR"] or len(chunks[0][1]) != _HEADER.size or kinds.count(b"IHDR") > 1:
+        raise ValueError(f"it is no PNG; it begins with {data[:12]!r}")
+    width, height, *kind = _HEADER.unpack(chunks[0][1])
+    _refuse_size(width, height)
+    if kind != _PLAIN_RGB or b"tRNS" in kinds:
+        raise ValueError("it is another kind of PNG than 8-bit RGB, without transparency, not interlaced")
+    if b"acTL" in kinds:
+        raise ValueError("it is animated")
+    _refuse_other_amounts(b"".join(content for kind, content in chunks if kind == b"IDAT"), height * (1 + 3 * width))
+
+
+def _refuse_other_amounts(compressed: bytes, wanted: int) -> None:
+    """ValueError unless there are pixels for every row and none are left over."""
+    stream = zlib.decompressobj()
+    found = len(stream.decompress(compressed, wanted + 1))
+    if found != wanted or not stream.eof or stream.unused_data:
+        raise ValueError(f"it has other pixels than its size says: {found:,} bytes of {wanted:,}")
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content of the chunks of a PNG; ValueError when one is torn, or IEND is not the end."""
+    place, kind = len(_SIGNATURE), b""
+    if data[:place] != _SIGNATURE:
+        return
+    while kind != b"IEND":
+        (length,) = struct.unpack_from(">I", data, place)
+        end = place + 12 + length
+        kind, content = data[place + 4 : place + 8], data[place + 8 : end - 4]
+        if end > len(data) or zlib.crc32(kind + content) != struct.unpack_from(">I", data, end - 4)[0]:
+            raise ValueError(f"its part at byte {place} is torn")
+        yield kind, content
+        place = end
+    if place != len(data):
+        raise ValueError(f"{len(data) - place:,} bytes follow its end")
+
+
+def _refuse_size(width: int, height: int) -> None:
+    if not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
+        raise ValueError(f"it is {width:,} x {height:,} pixels, not 1 to {LARGEST_SIDE:,} a side")
 
 
 def _xmp(source: str) -> str:
