@@ -7,8 +7,13 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from dedup.screen import BLOCK_ROWS, Matrix, Pairs, Rows, close_pairs
+from dedup.screen import Matrix, Pairs, Rows, close_pairs
 from dedup.similarity import Vector, check_vector, cosine
+
+BLOCK_ROWS = 1024
+"""As many turns are compared with as many at once, or fewer with more: a product of matrices wants to be large."""
+STORED_ROWS = 16 * BLOCK_ROWS
+"""How many kept turns lie in one piece of memory, which is taken only as it fills."""
 
 Policy: TypeAlias = Literal["both", "image", "text", "either"]
 
@@ -127,7 +132,7 @@ class Decision:
 class KeptTurns:
     """The growing index of kept, unflagged turns of one encoder, in the order in which a keeper is named.
 
-    Their vectors lie in blocks of BLOCK_ROWS turns, so that nothing is copied when it grows.
+    Their vectors lie in blocks of STORED_ROWS turns, so that nothing is copied when it grows.
     """
 
     def __init__(self, *, encoder: str) -> None:
@@ -150,7 +155,7 @@ class KeptTurns:
 
     def blocks(self) -> Iterator[TurnRows]:
         """All vectors, in the order of keepers; not to be changed."""
-        for start, block in zip(range(0, len(self), BLOCK_ROWS), self._blocks, strict=True):
+        for start, block in zip(range(0, len(self), STORED_ROWS), self._blocks, strict=True):
             yield block.part(0, len(self) - start)
 
     def require_encoder(self, encoder: str) -> None:
@@ -160,7 +165,7 @@ class KeptTurns:
 
     def turn(self, place: int) -> TurnVectors:
         """The turn at a place in the order of keepers, from 0."""
-        key, block, row = self._keys[place], self._blocks[place // BLOCK_ROWS], place % BLOCK_ROWS
+        key, block, row = self._keys[place], self._blocks[place // STORED_ROWS], place % STORED_ROWS
         image, text = block.images.vectors[row].copy(), block.texts.vectors[row].copy()
         return TurnVectors(sample_id=key.sample_id, turn=key.turn, image=image, text=text)
 
@@ -186,10 +191,10 @@ class KeptTurns:
         """Copy rows to the end of the last block, and into as many new ones as it takes."""
         done = 0
         while done < len(rows):
-            block, filled = divmod(len(self) + done, BLOCK_ROWS)
+            block, filled = divmod(len(self) + done, STORED_ROWS)
             if block == len(self._blocks):
                 self._blocks.append(_empty_block(rows.images.vectors.shape[1]))
-            part = rows.part(done, done + BLOCK_ROWS - filled)
+            part = rows.part(done, done + STORED_ROWS - filled)
             for ours, theirs in ((self._blocks[block].images, part.images), (self._blocks[block].texts, part.texts)):
                 ours.vectors[filled : filled + len(part)] = theirs.vectors
                 ours.norms[filled : filled + len(part)] = theirs.norms
@@ -198,7 +203,7 @@ class KeptTurns:
 
 def _empty_block(dims: int) -> TurnRows:
     images, texts = (
-        Rows(np.empty((BLOCK_ROWS, dims), dtype=np.float32), np.empty(BLOCK_ROWS, dtype=np.float64)) for _ in range(2)
+        Rows(np.empty((STORED_ROWS, dims), dtype=np.float32), np.empty(STORED_ROWS, dtype=np.float64)) for _ in range(2)
     )
     return TurnRows(images=images, texts=texts)
 
@@ -211,9 +216,9 @@ def decide(
     A turn is a duplicate when a keeper of another sample reaches the thresholds: one in `kept`, or one of a smaller
     sample id among the newcomers. The first such keeper is named, in the order of `kept`, then of sample id and turn.
     A sample is dropped when all its turns are duplicates; otherwise its unflagged turns are keepers for what follows.
-    `kept` is not changed. `block`, in rows, bounds the memory and has no other effect. The newcomers' vectors must be
-    of `kept.encoder` (see `KeptTurns.require_encoder`). ValueError for other dims, for a turn given twice, and for a
-    sample that is in `kept` already, since a sample is decided whole.
+    `kept` is not changed. `block` bounds the memory (block * block similarities) and has no other effect. The
+    newcomers' vectors must be of `kept.encoder` (see `KeptTurns.require_encoder`). ValueError for other dims, for a
+    turn given twice, and for a sample that is in `kept` already, since a sample is decided whole.
     """
     ordered = _in_order(newcomers)
     _check_dims(ordered, kept.dims)
@@ -301,9 +306,10 @@ def _screened(new: TurnRows, kept: Iterable[TurnRows], thresholds: Thresholds, b
     """Pairs (new row, kept row) that could be duplicates by the policy, for one part of the kept rows after another."""
     start = 0
     images, texts = new.images.directions(), new.texts.directions()
+    rows = max(1, block * block // len(new))
     for turns in kept:
-        for first in range(0, len(turns), block):
-            part = turns.part(first, first + block)
+        for first in range(0, len(turns), rows):
+            part = turns.part(first, first + rows)
             yield _screen(images, texts, part, thresholds) + np.array([0, start + first])
         start += len(turns)
 

@@ -10,7 +10,6 @@ Matrix: TypeAlias = NDArray[np.float32]
 Norms: TypeAlias = NDArray[np.float64]
 Pairs: TypeAlias = NDArray[np.int64]
 
-BLOCK_ROWS = 1024
 MOST_DIMS = 2**16
 """How many dims the proof of `margin` covers."""
 
