@@ -36,6 +36,9 @@ from storage.versions import PackageEntry, Version
 LOCK = ".history.lock"
 PACKAGES_AT_ONCE = 256
 
+CANNOT_WRITE = (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException)
+"""What DuckDB says, besides nothing, when the disk is full."""
+
 Connection = duckdb.DuckDBPyConnection
 
 _TIME: pa.DataType = pa.timestamp("us", tz="UTC")
@@ -126,15 +129,28 @@ def is_current(lake: Lake, base: Published, version: Version) -> bool:
 
 
 def _publish(lake: Lake, version: Version, base: Published | None) -> None:
+    try:
+        _publish_copy(lake, version, base)
+    except BaseException:
+        _drop_unfinished(lake)
+        raise
+
+
+def _drop_unfinished(lake: Lake) -> None:
+    """Remove copies that were never published, so that they take no room."""
     for left in lake.path.glob(".history-*"):
         left.unlink()
+
+
+def _publish_copy(lake: Lake, version: Version, base: Published | None) -> None:
+    _drop_unfinished(lake)
     staged = lake.path / f".history-{uuid.uuid4().hex}.duckdb"
     if base:
         shutil.copyfile(history_path(lake), staged)
     reached(Step.HISTORY_COPIED)
     try:
         _write(staged, lake, version, base)
-    except duckdb.IOException as error:
+    except CANNOT_WRITE as error:
         raise OSError(f"{staged} cannot be written ({error})") from error
     sync_file(staged)
     reached(Step.HISTORY_WRITTEN)
@@ -154,6 +170,12 @@ def _write(path: Path, lake: Lake, version: Version, base: Published | None) -> 
         _refresh_lance_versions(connection, lake, base)
         connection.execute("COMMIT")
         connection.execute("CHECKPOINT")  # which closing would do as well, but without a word when the disk is full
+
+
+def fill(connection: Connection, lake: Lake, version: Version) -> None:
+    """Make all tables in the connection's present database, which is empty, with all rows up to a version."""
+    create_schema(connection)
+    _append(connection, lake, version, 0)
 
 
 def _append(connection: Connection, lake: Lake, version: Version, base: int) -> None:

@@ -1,12 +1,13 @@
 """A process to be killed: it works on a lake with the shipped stand-ins, and has an accident at a step that is named.
 
-`python -m tests.faults.worker LAKE JOB [--at STEP] [--nth N] [--after N] [--then kill|stop]`. It appends to the log
-beside the lake, line by line and at once: `asked KEY` before a model answers, `committed NUMBER SHA256` once a commit
-was reported. `--after N` counts steps only from the N-th committed version on.
+`python -m tests.faults.worker LAKE JOB [--at STEP] [--nth N] [--after N] [--then kill|stop|starve]`. It appends to the
+log beside the lake, line by line and at once: `asked KEY` before a model answers, `committed NUMBER SHA256` once a
+commit was reported. `--after N` counts steps only from the N-th committed version on.
 """
 
 import argparse
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -25,7 +26,18 @@ from storage.turns_table import rebuild
 from tests.flows.casts import Troupe
 
 OPTIONS = BuildOptions(new_topics=2, samples_per_topic=2, turns=1)
-ACCIDENTS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
+
+
+def starve() -> None:
+    """From here on no file of this process may grow: every write fails, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+
+ACCIDENTS: dict[str, Callable[[], None]] = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "starve": starve,
+}
 
 
 def log_path(lake: Path) -> Path:
@@ -121,8 +133,7 @@ def main() -> None:
     asked = read_arguments()
     storage.versions.CHUNK = 4  # so that a small lake has chunks, too
     if asked.at:
-        number = ACCIDENTS[asked.then]
-        accident = Accident(asked.at, asked.nth, asked.after, lambda: os.kill(os.getpid(), number))
+        accident = Accident(asked.at, asked.nth, asked.after, ACCIDENTS[asked.then])
         sys.addaudithook(accident.watch)
     lake, ledger = Lake.open(asked.lake), Ledger(log_path(asked.lake))
     options = BuildOptions(new_topics=asked.topics, samples_per_topic=2, turns=1)
