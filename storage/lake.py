@@ -23,7 +23,7 @@ import polars as pl
 import pyarrow as pa
 
 from storage.canonical import Json
-from storage.durable import PART, publish_folder, sync_folder, write_durably
+from storage.durable import PART, names_in, publish_folder, sync_folder, write_durably
 from storage.errors import NoSuchThing, NotALake
 from storage.founding import LOCK, found
 from storage.lock import hold
@@ -151,9 +151,14 @@ class Lake:
         """Where the packages of a version lie, in commit order; LakeDamaged when a compact folder is not whole."""
         return list(find_holdings(self.packages, self.path / COMPACT, version.packages))
 
+    def holdings_of(self, kind: type[Row], version: Version, *, newest_first: bool = False) -> Iterator[Holding]:
+        """Where rows of one table may lie, found one by one; LakeDamaged as `holdings`."""
+        folders = (self.packages, self.path / COMPACT)
+        return find_holdings(*folders, version.packages, table=kind.table, newest_first=newest_first)
+
     def rows(self, kind: type[R], version: Version, among: Among | None = None) -> Iterator[R]:
         """All rows of one table up to a version, or the chosen ones, in commit order."""
-        for holding in self.holdings(version):
+        for holding in self.holdings_of(kind, version):
             table = holding.read(kind.table, kind.columns(), among)
             if table is not None:
                 yield from from_arrow(kind, table)
@@ -167,7 +172,7 @@ class Lake:
         """
         names = list(columns if columns is not None else kind.columns())
         empty = kind.schema().empty_table().select(names).append_column("version", pa.array([], pa.int64()))
-        tables = [holding.read(kind.table, names, among) for holding in self.holdings(version)]
+        tables = [holding.read(kind.table, names, among) for holding in self.holdings_of(kind, version)]
         return as_frame([empty, *(table.drop_columns("package") for table in tables if table is not None)]).lazy()
 
     def picture(self, image_sha256: str, version: Version) -> bytes:
@@ -178,7 +183,7 @@ class Lake:
 
     def find_pictures(self, version: Version, sha256s: Collection[str]) -> Iterator["Place"]:
         """Where pictures lie, those that came last first; the same one may lie in several places."""
-        for holding in reversed(self.holdings(version)):
+        for holding in self.holdings_of(ImageRow, version, newest_first=True):
             table = holding.read(ImageRow.table, ImageRow.columns(), Among(column="image_sha256", values=sha256s))
             if table is not None:
                 for image, package in zip(from_arrow(ImageRow, table), packages_of(table), strict=True):
@@ -214,12 +219,14 @@ def clear_leftovers(path: Path, newest: int) -> None:
     The caller holds the lock; `newest` is the lake's newest version, 0 when it has none.
     """
     clear_staging(path)
-    for part in (*(path / "versions").glob(f".*{PART}"), *(path / "versions" / CHUNKS).glob(f".*{PART}")):
-        part.unlink()
+    for folder in (path / "versions", path / "versions" / CHUNKS):
+        for name in names_in(folder):
+            if name.startswith(".") and name.endswith(PART):
+                (folder / name).unlink()
     reached(Step.FILES_CLEARED)
-    orphans = [found for found in (path / "packages").iterdir() if _number(found) > newest]
+    orphans = [name for name in names_in(path / "packages") if _number(name) > newest]
     for orphan in orphans:
-        move_aside(path, orphan)
+        move_aside(path, path / "packages" / orphan)
     if orphans:
         sync_folder(path / "packages")
     reached(Step.ORPHANS_ASIDE)
@@ -238,7 +245,7 @@ def move_aside(lake: Path, found: Path) -> Path:
     return aside
 
 
-def _number(package: Path) -> int:
+def _number(package: str) -> int:
     """The version that a package's name says, 0 when it says none."""
-    number, _, _ = package.name.partition("-")
+    number, _, _ = package.partition("-")
     return int(number) if number.isdecimal() else 0

@@ -1,7 +1,6 @@
 """What became of every slot: planned by claims, closed by decisions, taken over when its run has died."""
 
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -67,8 +66,7 @@ def taken_over(lake: Lake, version: Version, *, after: int, run_id: str, slot_id
     This is the fence behind the run's lock. Only who holds the latest claim of a slot commits a sample for it, so no
     sample comes twice, even when a lock is lost (a disk on a network) and a living run is taken for dead.
     """
-    later = replace(version, packages=tuple(entry for entry in version.packages if entry.version > after))
-    claims = lake.rows(ClaimRow, later, Among(column="slot_id", values=slot_ids))
+    claims = lake.rows(ClaimRow, version.since(after), Among(column="slot_id", values=slot_ids))
     latest = {claim.slot_id: claim.run_id for claim in claims}
     return set(latest.values()) - {run_id}
 

@@ -142,17 +142,28 @@ def compact_folders(compact: Path) -> list[CompactFolder]:
     return [read_compact(path) for path in sorted(compact.iterdir()) if path.name[:1].isdecimal()]
 
 
-def find_holdings(packages: Path, compact: Path, entries: Sequence[PackageEntry]) -> Iterator[Holding]:
-    """Where packages lie, in their order. LakeDamaged when a compact folder holds others than the version names."""
+def find_holdings(
+    packages: Path,
+    compact: Path,
+    entries: Sequence[PackageEntry],
+    *,
+    table: str | None = None,
+    newest_first: bool = False,
+) -> Iterator[Holding]:
+    """Where packages lie, in their order or the other way round; found one by one, as they are asked for.
+
+    With `table`, packages that are known not to have it are left out, where they lie in folders of their own.
+    LakeDamaged when a compact folder holds others than the version names.
+    """
     homes = {number: found for found in compact_folders(compact) for number in range(found.first, found.last + 1)}
-    if not homes:
-        yield from (_own_folder(packages, entry) for entry in entries)
-        return
-    for home, group in groupby(entries, key=lambda entry: homes.get(entry.version)):
+    ordered = reversed(entries) if newest_first else entries
+    for home, group in groupby(ordered, key=lambda entry: homes.get(entry.version)):
         if home is None:
-            yield from (_own_folder(packages, entry) for entry in group)
+            wanted = (entry for entry in group if table is None or entry.tables is None or table in entry.tables)
+            yield from (_own_folder(packages, entry) for entry in wanted)
         else:
-            yield _in_compact(home, tuple(group))
+            theirs = tuple(group)
+            yield _in_compact(home, theirs[::-1] if newest_first else theirs)
 
 
 def _own_folder(packages: Path, entry: PackageEntry) -> Holding:

@@ -4,7 +4,7 @@ Knows nothing of LanceDB beyond the column type of a picture.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import lancedb
@@ -74,15 +74,9 @@ class ShownTurn:
     version: int
 
 
-def version_until(version: Version, number: int) -> Version:
-    """The lake as an earlier version saw it, for reading rows; its hash and time stay those of the later one."""
-    packages = tuple(entry for entry in version.packages if entry.version <= number)
-    return replace(version, number=number, packages=packages)
-
-
 def decided_samples(lake: Lake, version: Version) -> dict[str, SampleState]:
     """The samples that this very version decides about, and where they stand in it."""
-    added = replace(version, packages=version.added())
+    added = version.since(version.number - 1)
     sample_ids = _column(lake, DecisionRow, added, "sample_id")
     if not sample_ids:
         return {}
@@ -99,7 +93,7 @@ def decided_samples(lake: Lake, version: Version) -> dict[str, SampleState]:
 
 def made_in(lake: Lake, version: Version) -> set[str]:
     """The samples that this very version brought in: it is the first to decide about them."""
-    return _column(lake, SampleRow, replace(version, packages=version.added()), "sample_id")
+    return _column(lake, SampleRow, version.since(version.number - 1), "sample_id")
 
 
 def _state(outcomes: Mapping[int | None, str], encoder: str | None) -> SampleState:
@@ -109,7 +103,7 @@ def _state(outcomes: Mapping[int | None, str], encoder: str | None) -> SampleSta
 
 def shown_turns(lake: Lake, version: Version, states: Mapping[str, SampleState]) -> list[ShownTurn]:
     """The turns of samples by sample id and turn; LakeDamaged for a sample or topic without a row."""
-    added = replace(version, packages=version.added())
+    added = version.since(version.number - 1)
     wanted = set(states)
     source = added if wanted <= made_in(lake, version) else version
     samples = {row.sample_id: row for row, _ in _rows_of(lake, SampleRow, source, wanted)}
@@ -177,7 +171,7 @@ def find_vectors(lake: Lake, version: Version, named: Iterable[EmbeddingRow]) ->
     """Checked vectors by hash and encoder; LakeDamaged when one is nowhere, ValueError when it is no unit vector."""
     missing = {(sha256, row.encoder) for row in named for sha256 in (row.image_vector_sha256, row.text_vector_sha256)}
     found: dict[tuple[str, str], Floats] = {}
-    for holding in reversed(lake.holdings(version)):
+    for holding in lake.holdings_of(VectorRow, version, newest_first=True):
         if not missing:
             break
         among = Among(column="vector_sha256", values={sha256 for sha256, _ in missing})

@@ -33,7 +33,6 @@ from storage.turn_rows import (
     find_vectors,
     made_in,
     shown_turns,
-    version_until,
 )
 from storage.versions import Version
 
@@ -98,11 +97,11 @@ def bring_up(lake: Lake, version: Version) -> None:
     The caller holds the lake's lock. ValueError for vectors that are no unit vectors or of a second encoder,
     LakeDamaged when packages lack what a turn needs; the table then stands at the last version that was whole.
     """
-    table = _open_ours(lake)
-    if table is None:
+    ours = _open_ours(lake, version)
+    if ours is None:
         rebuild(lake, version)
     else:
-        _bring_up(lake, table, version)
+        _bring_up(lake, ours, version)
 
 
 def rebuild(lake: Lake, version: Version) -> None:
@@ -119,22 +118,22 @@ def rebuild(lake: Lake, version: Version) -> None:
     reached(Step.TABLE_DROPPED)
     _connect(lake).create_table(TABLE, schema=SCHEMA)
     reached(Step.TABLE_MADE)
-    _bring_up(lake, _open(lake), version)
+    _bring_up(lake, _Ours(table=_open(lake), newest=0), version)
 
 
-def _bring_up(lake: Lake, table: LanceTable, version: Version) -> None:
-    newest = max(tagged_numbers(lake), default=0)
-    if newest >= version.number:
+def _bring_up(lake: Lake, ours: "_Ours", version: Version) -> None:
+    if ours.newest >= version.number:
         return
-    synced = _files(table_folder(lake)) if newest else set()
+    table = ours.table
+    synced = _files(table_folder(lake)) if ours.newest else set()
     _write_chain(lake, version)
-    _drop_untagged(lake, table, newest)
-    numbers = range(newest + 1, version.number + 1)
+    _drop_untagged(lake, ours)
+    numbers = range(ours.newest + 1, version.number + 1)
     for first in range(0, len(numbers), VERSIONS_PER_SYNC):
         tags: dict[int, int] = {}
         try:
             for number in numbers[first : first + VERSIONS_PER_SYNC]:
-                _apply(lake, table, version_until(version, number))
+                _apply(lake, table, version.until(number))
                 tags[number] = int(table.version)
         finally:
             synced = _sync_new(lake, synced)
@@ -212,11 +211,11 @@ def _refuse_other_encoder(table: LanceTable, rows: pa.Table) -> None:
         raise ValueError(f"one table of turns cannot hold vectors of the encoders {names}")
 
 
-def _drop_untagged(lake: Lake, table: LanceTable, newest: int) -> None:
+def _drop_untagged(lake: Lake, ours: "_Ours") -> None:
     """Go back to the newest tag when a crash came between adding rows and tagging them."""
-    tagged = lance_version_of(lake, newest)
-    if tagged is not None and table.version != tagged:
-        table.restore(tagged)
+    tagged = lance_version_of(lake, ours.newest)
+    if tagged is not None and ours.table.version != tagged:
+        ours.table.restore(tagged)
         reached(Step.TABLE_RESTORED)
 
 
@@ -235,27 +234,48 @@ def _go_to_newest(table: LanceTable) -> None:
     table.checkout_latest()  # type: ignore[no-untyped-call]
 
 
-def _open_ours(lake: Lake) -> LanceTable | None:
-    """The table at its newest state, or None when it is missing, unreadable, untagged or of another chain."""
-    tags = tagged_numbers(lake)
-    if not tags or not _is_ours(lake):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ours:
+    """The table at its newest state, and the newest version of the lake that has a tag there, 0 for none."""
+
+    table: LanceTable
+    newest: int
+
+
+def _open_ours(lake: Lake, version: Version) -> _Ours | None:
+    """The table, or None when it is missing, unreadable, untagged or of another chain."""
+    brought_to = _brought_to(lake, version)
+    newest = _newest_tag(lake, brought_to) if brought_to else None
+    if not newest:
         return None
     try:
         table = _open(lake)
-        table.checkout(tag_of(tags[-1]))
-        _go_to_newest(table)
+        if table.version != lance_version_of(lake, newest):  # what has the tag must be there to be gone back to
+            table.checkout(tag_of(newest))
+            _go_to_newest(table)
     except (OSError, RuntimeError, ValueError):
         return None
-    return table
+    return _Ours(table=table, newest=newest)
 
 
-def _is_ours(lake: Lake) -> bool:
-    """Whether the version that the table was last brought to is one of this lake's."""
+def _newest_tag(lake: Lake, brought_to: int) -> int | None:
+    """The newest version with a tag: that which the table was last brought to, unless that was cut short."""
+    if lance_version_of(lake, brought_to) is not None:
+        return brought_to
+    return max(tagged_numbers(lake), default=None)
+
+
+def _brought_to(lake: Lake, version: Version) -> int | None:
+    """The version that the table was last to be brought to, None when that is none of this lake's."""
     try:
         body = unseal(lance_folder(lake) / CHAIN_FILE, "number", "sha256")
     except LakeDamaged:
-        return False
-    return is_in_chain(lake, cast("int", body["number"]), str(body["sha256"]))
+        return None
+    number, sha256 = cast("int", body["number"]), str(body["sha256"])
+    near = {version.number: version.sha256, version.number - 1: version.parent}  # known without reading their files
+    if near.get(number) == sha256 or is_in_chain(lake, number, sha256):
+        return number
+    return None
 
 
 def _write_chain(lake: Lake, version: Version) -> None:
@@ -265,7 +285,15 @@ def _write_chain(lake: Lake, version: Version) -> None:
 
 def _files(folder: Path) -> set[str]:
     """All files below a folder. LanceDB writes each once and never again; only tags change, and only here."""
-    return {os.path.join(root, name) for root, _, names in os.walk(folder) for name in names}  # noqa: PTH118
+    found, folders = set(), [str(folder)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    found.add(entry.path)
+    return found
 
 
 def _sync_new(lake: Lake, synced: set[str]) -> set[str]:
@@ -306,7 +334,7 @@ def sync_table(lake: Lake) -> None:
 
 def open_at(lake: Lake, version: Version) -> LanceTable:
     """The table as a version shows it, read-only; NoSuchThing when it has not been brought up to that version."""
-    if lance_version_of(lake, version.number) is None or not _is_ours(lake):
+    if lance_version_of(lake, version.number) is None or _brought_to(lake, version) is None:
         raise NoSuchThing(
             f"the table of turns does not show version {version.number}: the next build brings it up, or its tag was "
             "retired and 'interlake rebuild' shows it again"

@@ -6,16 +6,18 @@ builds have the same chain. The list of packages is cut into chunks of CHUNK ent
 their content, so that a version file stays small however large the lake grows.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import cast
 
 from storage.canonical import Json, content_sha256
-from storage.durable import Staged, sync_folder, write_durably
+from storage.durable import Staged, names_in, sync_folder, write_durably
 from storage.errors import LakeDamaged, NoSuchThing
 from storage.packages import FORMAT, seal, unseal
 from storage.steps import Step, reached
@@ -74,7 +76,20 @@ class Version:
 
     def added(self) -> tuple[PackageEntry, ...]:
         """The packages that came with this very version."""
-        return tuple(entry for entry in self.packages if entry.version == self.number)
+        return self.since(self.number - 1).packages
+
+    def until(self, number: int) -> "Version":
+        """The lake as an earlier version saw it, for reading rows; its hash and time stay those of this one."""
+        return replace(self, number=number, packages=self.packages[: _place_after(self.packages, number)])
+
+    def since(self, number: int) -> "Version":
+        """The lake as if it held only what came after an earlier version, for reading rows."""
+        return replace(self, packages=self.packages[_place_after(self.packages, number) :])
+
+
+def _place_after(packages: tuple[PackageEntry, ...], number: int) -> int:
+    """How many packages came with versions up to a number: they stand in the order of their versions."""
+    return bisect_right(packages, number, key=attrgetter("version"))
 
 
 def version_path(folder: Path, number: int) -> Path:
@@ -83,7 +98,8 @@ def version_path(folder: Path, number: int) -> Path:
 
 def head_number(folder: Path) -> int:
     """The number of the newest version, 0 when there is none."""
-    return max((int(path.stem) for path in folder.glob("[0-9]*.json") if path.stem.isdecimal()), default=0)
+    stems = (name.removesuffix(".json") for name in names_in(folder) if name.endswith(".json"))
+    return max((int(stem) for stem in stems if stem.isdecimal()), default=0)
 
 
 def write_version(
