@@ -12,7 +12,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,8 +26,8 @@ from storage.records import CallRow
 _HEADER = struct.Struct("<4sII")
 _BOUND = struct.Struct("<QI")
 _MAGIC = b"ilk2"
-_OLD_MAGIC = b"ilk1"
-"""Of frames whose CRC-32 is of the body alone. They are read only right behind a whole frame, not sought."""
+_MAGICS = [_MAGIC, b"ilk1"]
+"""The second is of frames whose CRC-32 is of the body alone. They are read right behind a whole frame, never sought."""
 _CHUNK_BYTES = 1 << 20
 
 
@@ -117,7 +117,7 @@ def read_call(spool: IO[bytes], place: int) -> RecordedCall | None:
 
     None when it cannot be read any more.
     """
-    body = _read_body(spool, place, _size_of(spool), (_MAGIC, _OLD_MAGIC))
+    body = _read_body(spool, place, _size_of(spool), _MAGICS)
     return None if body is None else _parse(body)
 
 
@@ -147,15 +147,16 @@ class _Frame:
 
 def _frames(file: IO[bytes]) -> Iterator[_Frame]:
     """Every whole frame; behind damage, those that follow the next magic word under which a frame is whole."""
-    size, place, magics = _size_of(file), 0, (_MAGIC, _OLD_MAGIC)
+    size, place = _size_of(file), 0
+    magics = _MAGICS
     while place < size:
         body = _read_body(file, place, size, magics)
         if body is not None:
             frame = _Frame(place, body)
             yield frame
-            place, magics = frame.end, (_MAGIC, _OLD_MAGIC)
+            place, magics = frame.end, _MAGICS
         else:
-            place, magics = _find_magic(file, place + 1, size), (_MAGIC,)
+            place, magics = _find_magic(file, place + 1, size), _MAGICS[:1]
 
 
 def _find_magic(file: IO[bytes], place: int, size: int) -> int:
@@ -170,7 +171,7 @@ def _find_magic(file: IO[bytes], place: int, size: int) -> int:
     return size
 
 
-def _read_body(file: IO[bytes], place: int, size: int, magics: tuple[bytes, ...]) -> bytes | None:
+def _read_body(file: IO[bytes], place: int, size: int, magics: Sequence[bytes]) -> bytes | None:
     """The body of a whole frame at a place, else None; a length that leads out of the file is not even tried."""
     file.seek(place)
     header = file.read(_HEADER.size)

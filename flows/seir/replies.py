@@ -27,6 +27,7 @@ NOTHING_TO_ADD = frozenset(
     {"", "null", "none", "nothing", "no", "ok", "n/a", "no change", "no changes", "no suggestion", "no suggestions"}
 )
 
+_UNSAFE = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")  # controls but tab and line feed, half pairs
 _SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]\u00bb*]*$")
 
 
@@ -103,9 +104,9 @@ def ends_like_a_sentence(text: str) -> bool:
 
 
 def _clean(name: str, text: str) -> str:
-    for character in text:
-        if character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cs"):
-            raise BadReply("unsafe_text", f"{name} contains the character U+{ord(character):04X}")
+    unsafe = _UNSAFE.search(text)
+    if unsafe:
+        raise BadReply("unsafe_text", f"{name} contains the character U+{ord(unsafe[0]):04X}")
     return unicodedata.normalize("NFC", text).strip()
 
 

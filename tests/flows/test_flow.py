@@ -1,6 +1,7 @@
 """The Prefect flow: a task a batch, names a person can read, artifacts, and a failed state when a backend is wrong."""
 
 import asyncio
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from flows.lakes import make_lake
 from flows.reembed import reembed_lake
 from flows.standing import read_status
 from flows.tasks import is_transient
+from flows.topics.catalogue import TopicEntry
 from models.errors import TerminalError, TransientError
 from storage.lake import Lake
 from storage.query import query
 from storage.steps import Step
 from tests.flows.casts import fake_lake, grow
 from tests.flows.test_build import assert_conserved
+from tests.flows.test_hostile_content import HOSTILE
 from tests.flows.test_models_cli import interlake
 from tests.flows.test_waiting import AT_A_STEP, PATIENCE, stopped
 
@@ -67,6 +70,20 @@ def test_a_run_is_a_task_a_batch_with_progress_and_a_summary(tmp_path: Path) -> 
     assert artifacts["build-progress"].data == 100.0
     assert '"kept": 4' in str(artifacts["build-conservation"].data)
     assert str(artifacts["build-topics"].data).count('"topic"') == 2
+
+
+def test_hostile_topics_are_only_text_in_the_ui(tmp_path: Path) -> None:
+    topics = [TopicEntry(name=name, category="", domain="") for name in HOSTILE.values()]
+    lake = fake_lake(tmp_path / "lake", settings={"batch_size = 8": "batch_size = 3"}, topics=topics)
+    counts, flow_run_id = build(lake, new_topics=len(topics), samples_per_topic=1, turns=1)
+    assert counts["kept"] == len(topics)
+    tasks, artifacts = read_run(flow_run_id)
+    data = artifacts["build-topics"].data
+    rows = json.loads(data) if isinstance(data, str) else data
+    assert isinstance(rows, list)
+    assert {row["topic"] for row in rows} == set(HOSTILE.values())
+    names = " ".join(task.name for task in tasks)
+    assert all(name in names for name in HOSTILE.values())
 
 
 def test_the_form_in_the_ui_has_descriptions_and_bounds() -> None:

@@ -1,125 +1,27 @@
-"""What models, disks and other processes do to a build, and that it costs a slot at most."""
+"""What backends, disks and other processes do to a build, and that a plain rerun makes up for it."""
 
-import json
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from flows.asked import BuildOptions
 from flows.claim import tidy_runs
 from flows.opening import open_build
 from flows.standing import read_status
-from flows.studio import Cast
-from flows.topics.catalogue import TopicEntry, read_templates
-from models.chat import ChatReply, ChatRequest
-from models.drawing import Drawing, DrawRequest
-from models.embedding import Embedding, EmbedRequest
+from flows.topics.catalogue import read_templates
+from models.chat import ChatRequest
 from models.errors import ContentError, TerminalError
-from models.fakes import FakeChat, FakeEncoder, FakePainter
 from storage.query import query
-from storage.records import CallRow, DecisionRow, RunEndRow
+from storage.records import CallRow, RunEndRow
 from storage.slots import is_alive
 from tests.flows.casts import Troupe, fake_lake, grow
-from tests.flows.test_build import TWO_BY_TWO, assert_conserved
+from tests.flows.test_build import TWO_BY_TWO
 
 ONE = BuildOptions(new_topics=1, samples_per_topic=2, turns=1)
-
-
-class TornPainter(FakePainter):
-    """Its pictures end in the middle."""
-
-    async def draw(self, request: DrawRequest) -> Drawing:
-        drawing = await super().draw(request)
-        return replace(drawing, picture=replace(drawing.picture, data=drawing.picture.data[:-40]))
-
-
-class SickEncoder(FakeEncoder):
-    """Its vectors cannot be compared."""
-
-    def __init__(self, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> None:
-        super().__init__()
-        self._vector = vector
-
-    async def embed(self, request: EmbedRequest) -> Embedding:
-        await super().embed(request)
-        return Embedding(vector=self._vector)
-
-
-class RawChat(FakeChat):
-    """Says the same whatever it is asked."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self._text = text
-
-    async def chat(self, request: ChatRequest) -> ChatReply:
-        return replace(await super().chat(request), text=self._text)
-
-
-class Company(Troupe):
-    """A troupe in which one member is another."""
-
-    def __init__(self, **members: object) -> None:
-        super().__init__()
-        self.members = members
-
-    async def __aenter__(self) -> Cast:
-        return replace(await super().__aenter__(), **self.members)  # type: ignore[arg-type]
-
-
-NAN = np.full(32, np.nan, dtype=np.float32)
-ZERO = np.zeros(32, dtype=np.float32)
-SHORT = np.eye(1, 16, dtype=np.float32)[0]
-
-SICK: dict[str, tuple[Callable[[], Company], str]] = {
-    "a picture that ends in the middle": (lambda: Company(painter=TornPainter()), "broken_picture"),
-    "a vector of NaN": (lambda: Company(encoder=SickEncoder(NAN)), "unfit_vector"),
-    "a vector of nothing": (lambda: Company(encoder=SickEncoder(ZERO)), "unfit_vector"),
-    "a vector of another length": (lambda: Company(encoder=SickEncoder(SHORT)), "unfit_vector"),
-    "a lone surrogate": (lambda: Company(writer=RawChat('{"question": "\ud800"}')), "unsafe_text"),
-    "a surrogate in JSON": (lambda: Company(writer=RawChat('{"question": "What is \\ud800?"}')), "unsafe_text"),
-    "a NUL": (lambda: Company(writer=RawChat('{"question": "What is \\u0000?"}')), "unsafe_text"),
-    "no JSON": (lambda: Company(writer=RawChat("Sure! Here you are:")), "not_json"),
-    "brackets without end": (lambda: Company(writer=RawChat("[" * 100_000)), "not_json"),
-    "half a sentence": (lambda: Company(writer=RawChat('{"question": "What is the"}')), "cut_sentence"),
-    "far too many words": (lambda: Company(writer=RawChat('{"question": "%s?"}' % ("why " * 60))), "too_long"),
-}
-
-
-@pytest.mark.parametrize("name", SICK)
-def test_unusable_content_costs_its_slot_and_a_retry_with_healthy_models_makes_it(tmp_path: Path, name: str) -> None:
-    make, reason = SICK[name]
-    lake = fake_lake(tmp_path / "lake")
-    run = grow(lake.path, ONE, make())
-    assert run.counts()["failed"] == run.counts()["planned"] == 2
-    failed = list(lake.rows(DecisionRow, lake.version()))
-    assert {row.reason for row in failed} == {reason}
-    assert all(json.loads(row.evidence)["attempts"] for row in failed)
-    again = grow(lake.path, BuildOptions(new_topics=0, samples_per_topic=1, turns=1, retry_failed=True))
-    assert again.counts()["kept"] == 2
-    ids = [row.call_id for row in lake.rows(CallRow, lake.version())]
-    assert len(ids) == len(set(ids)), "no call is in the lake twice"
-    assert_conserved(lake)
-
-
-def test_hostile_topics_are_only_text(tmp_path: Path) -> None:
-    names = [
-        "{topic}",
-        "'; DROP TABLE samples; --",
-        "<b>&amp;</b> [x](y) | `z`",
-        "../../etc/passwd",
-        "%s {0} \\N{BELL}",
-    ]
-    lake = fake_lake(tmp_path / "lake", topics=[TopicEntry(name=name, category="", domain="") for name in names])
-    run = grow(lake.path, BuildOptions(new_topics=5, samples_per_topic=1, turns=1))
-    assert run.counts()["kept"] == 5
-    assert set(query(lake, "SELECT name FROM topics")["name"]) == set(names)
 
 
 def test_the_chain_knows_nothing_of_how_a_run_went_about_its_work(tmp_path: Path) -> None:
