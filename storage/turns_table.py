@@ -49,6 +49,8 @@ __all__ = [
 ]
 
 CHAIN_FILE = "turns.chain.json"
+HINT = Path("_versions", "latest_version_hint.json")
+"""LanceDB's note of its newest version; a torn or wrong one does no harm, it looks for itself then."""
 VERSIONS_PER_SYNC = 64
 ADD_ROWS = 128
 READ_ROWS = 4096
@@ -284,7 +286,7 @@ def _write_chain(lake: Lake, version: Version) -> None:
 
 
 def _files(folder: Path) -> set[str]:
-    """All files below a folder. LanceDB writes each once and never again; only tags change, and only here."""
+    """All files below a folder. LanceDB writes each once and never again, but for tags and HINT."""
     found, folders = set(), [str(folder)]
     while folders:
         with os.scandir(folders.pop()) as entries:
@@ -297,10 +299,10 @@ def _files(folder: Path) -> set[str]:
 
 
 def _sync_new(lake: Lake, synced: set[str]) -> set[str]:
-    """fsync the files that were not there when `synced` was taken, and the folders that name them."""
+    """fsync the files that are new since `synced` was taken, the one that changes, and the folders that name them."""
     folder = table_folder(lake)
     files = _files(folder)
-    new = [Path(name) for name in files - synced]
+    new = [Path(name) for name in (files - synced) | {str(folder / HINT)}]
     for path in new:
         sync_file(path)
     parents = {parent for path in new for parent in path.parents if parent.is_relative_to(folder)}

@@ -113,7 +113,7 @@ def test_a_version_that_would_not_fit_is_refused_before_it_is_begun(disk: Path) 
     assert_goes_on(lake)
 
 
-@pytest.mark.parametrize("pages", [0, 1, 2, 3, 5, 8, 12, 18, 25, 35, 50, 70, 100, 140, 200])
+@pytest.mark.parametrize("pages", [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 22, 25, 30, 35, 40, 50, 60, 80, 120])
 def test_a_disk_that_fills_up_in_the_middle_stops_the_run_and_loses_nothing(
     disk: Path, pages: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,7 +122,7 @@ def test_a_disk_that_fills_up_in_the_middle_stops_the_run_and_loses_nothing(
     monkeypatch.setattr(storage.writing, "COPIES", 0)
     ballast = fill(disk, pages * PAGE)
     ended = grow_starved(lake)
-    assert ended != "done" or pages >= 100
+    assert ended != "done" or pages > 25
     ballast.unlink()
     assert_goes_on(lake)
 
