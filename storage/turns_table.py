@@ -302,7 +302,7 @@ def _sync_new(lake: Lake, synced: set[str]) -> set[str]:
     """fsync the files that are new since `synced` was taken, the one that changes, and the folders that name them."""
     folder = table_folder(lake)
     files = _files(folder)
-    new = [Path(name) for name in (files - synced) | {str(folder / HINT)}]
+    new = [Path(name) for name in (files - synced) | (files & {str(folder / HINT)})]
     for path in new:
         sync_file(path)
     parents = {parent for path in new for parent in path.parents if parent.is_relative_to(folder)}

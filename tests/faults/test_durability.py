@@ -1,5 +1,5 @@
-"""A trace of system calls: every file of a commit is written, synced, renamed and its folder synced before the commit is
-reported, packages before the version's name, LanceDB's files before their tag. Power loss itself is not tried."""
+"""A trace of system calls: every file of a commit is written, synced, renamed and its folder synced before the commit
+is reported, packages before the version's name, LanceDB's files before their tag. Power loss itself is not tried."""
 
 import re
 import shutil

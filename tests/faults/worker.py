@@ -80,14 +80,21 @@ class Accident:
             self.committed += 1
 
 
-def build(lake: Lake, ledger: Ledger, options: BuildOptions = OPTIONS, latency: float = 0.0) -> None:
-    """Build as the flow does, and report every commit as the flow does."""
+def build(lake: Lake, ledger: Ledger, options: BuildOptions = OPTIONS, latency: float = 0.0) -> int:
+    """Build as the flow does, and report every commit as the flow does; returns how many samples were to be made."""
     troupe = Troupe(latency=latency, asked=ledger)
     with open_build(lake.path, options, studio=troupe) as run:
         for number in range(len(run.batches)):
             run.make(number)
             version = run.commit(number).version
             ledger.write(f"committed {version.number} {version.sha256}")
+        return len(run.plan.slots)
+
+
+def build_on(lake: Lake, ledger: Ledger, options: BuildOptions, latency: float) -> None:
+    """Build again and again, until no topic is left."""
+    while build(lake, ledger, options, latency):
+        pass
 
 
 def maintain(lake: Lake, *, retire_after_days: float | None = 0) -> None:
@@ -119,7 +126,7 @@ def reembed(lake: Lake) -> None:
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("lake", type=Path)
-    parser.add_argument("job", choices=["build", "maintain", "rebuild", "reembed"])
+    parser.add_argument("job", choices=["build", "build-on", "maintain", "rebuild", "reembed"])
     parser.add_argument("--at", type=Step)
     parser.add_argument("--nth", type=int, default=1)
     parser.add_argument("--after", type=int, default=0)
@@ -137,8 +144,9 @@ def main() -> None:
         sys.addaudithook(accident.watch)
     lake, ledger = Lake.open(asked.lake), Ledger(log_path(asked.lake))
     options = BuildOptions(new_topics=asked.topics, samples_per_topic=2, turns=1)
-    jobs: dict[str, Callable[[], None]] = {
+    jobs: dict[str, Callable[[], object]] = {
         "build": lambda: build(lake, ledger, options, asked.latency),
+        "build-on": lambda: build_on(lake, ledger, options, asked.latency),
         "maintain": lambda: maintain(lake),
         "rebuild": lambda: rebuild_all(lake),
         "reembed": lambda: reembed(lake),
