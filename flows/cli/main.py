@@ -5,6 +5,7 @@ import sys
 import click
 
 from flows.cli.build import build, plan
+from flows.cli.care import fsck, rebuild
 from flows.cli.grow import init, topics
 from flows.cli.look import show, status, versions
 from flows.cli.maintain import maintain
@@ -28,7 +29,7 @@ def cli() -> None:
     """
 
 
-for command in (init, topics, plan, build, reembed, maintain, status, versions, show, sql, models):
+for command in (init, topics, plan, build, reembed, maintain, fsck, rebuild, status, versions, show, sql, models):
     cli.add_command(command)
 
 
