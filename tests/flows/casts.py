@@ -11,6 +11,7 @@ from flows.lakes import make_lake
 from flows.opening import open_build
 from flows.run import Run
 from flows.settings import Settings
+from flows.soundness import check_soundness
 from flows.studio import Cast
 from flows.topics.catalogue import TopicEntry
 from models.chat import ChatRequest
@@ -70,6 +71,12 @@ def fake_lake(
         text = text.replace(old, new)
     file.write_text(text)
     return lake
+
+
+def assert_fsck_finds_nothing(lake: Lake) -> None:
+    """All invariants hold, as `interlake fsck` knows them."""
+    report = check_soundness(lake.path)
+    assert report.is_sound, report
 
 
 def grow(

@@ -11,7 +11,7 @@ from storage.errors import LakeDamaged
 from storage.lake import Lake
 from storage.records import CallRow
 from storage.spool import read_spool
-from tests.flows.casts import Troupe, fake_lake, grow
+from tests.flows.casts import Troupe, assert_fsck_finds_nothing, fake_lake, grow
 from tests.flows.test_build import assert_conserved
 from tests.flows.test_waiting import ONE
 
@@ -52,6 +52,7 @@ def test_only_what_a_flipped_bit_took_is_asked_again(tmp_path: Path) -> None:
     assert troupe.asked.count(lost) == 1
     assert len(answered) > 6
     assert_conserved(lake)
+    assert_fsck_finds_nothing(lake)
 
 
 def test_a_call_that_the_disk_lost_before_the_commit_stops_the_run_and_is_asked_again(tmp_path: Path) -> None:
@@ -77,3 +78,4 @@ def test_a_call_that_the_disk_lost_before_the_commit_stops_the_run_and_is_asked_
     keys = [row.request_key for row in lake.rows(CallRow, lake.version()) if not row.purpose.startswith("embed")]
     assert len(keys) == len(set(keys))
     assert_conserved(lake)
+    assert_fsck_finds_nothing(lake)

@@ -35,7 +35,7 @@ from models.picture import ALGORITHMIC, Picture
 from storage.query import query
 from storage.records import CallRow, DecisionRow, TopicRow, TurnRow
 from storage.spool import RecordedCall
-from tests.flows.casts import Troupe, fake_lake, grow
+from tests.flows.casts import Troupe, assert_fsck_finds_nothing, fake_lake, grow
 from tests.flows.test_build import assert_conserved
 from tests.flows.test_cli import read_terminal
 from tests.models.test_picture import REFUSED
@@ -229,6 +229,7 @@ def test_unusable_content_costs_its_slot_and_a_retry_with_healthy_models_makes_i
     ids = [row.call_id for row in lake.rows(CallRow, lake.version())]
     assert len(ids) == len(set(ids)), "no call is in the lake twice"
     assert_conserved(lake)
+    assert_fsck_finds_nothing(lake)
 
 
 UNUSABLE = {
@@ -314,6 +315,7 @@ def test_hostile_topics_and_replies_are_only_text(tmp_path: Path) -> None:
     assert set(wanted.values()) & critiques, "what critics say is kept as it is, too"
     assert {row.name for row in lake.rows(TopicRow, lake.version())} == set(words)
     assert_conserved(lake)
+    assert_fsck_finds_nothing(lake)
     told = [slot.sample_id for slot in run.plan.slots if slot.topic in (*UNSEEN, HOSTILE["a console's markup"])]
     _assert_printed_safely(lake.path, told, tmp_path / "pictures")
 
@@ -372,3 +374,4 @@ def test_what_a_backend_says_when_it_ends_a_run_is_only_text(tmp_path: Path) -> 
     assert told == ["TerminalError: " + words.replace("\ud800", "\\ud800")]
     assert grow(lake.path, ONE).counts()["kept"] == 2
     assert_conserved(lake)
+    assert_fsck_finds_nothing(lake)

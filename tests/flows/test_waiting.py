@@ -21,7 +21,7 @@ from storage.query import query
 from storage.records import CallRow, ClaimRow, RunEndRow, SampleRow
 from storage.slots import run_lock
 from storage.steps import Step
-from tests.flows.casts import Troupe, fake_lake, grow
+from tests.flows.casts import Troupe, assert_fsck_finds_nothing, fake_lake, grow
 from tests.flows.test_build import assert_conserved
 
 ONE = BuildOptions(new_topics=1, samples_per_topic=2, turns=1)
@@ -93,6 +93,7 @@ def test_who_waits_goes_on_once_the_holder_does(tmp_path: Path, caplog: pytest.L
     assert [run.counts()["kept"] for run in runs] == [2]
     assert read_status(lake.path).outcomes["kept"] == 4
     assert_conserved(lake)
+    assert_fsck_finds_nothing(lake)
 
 
 def test_what_a_stopped_run_has_claimed_is_its_own(tmp_path: Path) -> None:
@@ -106,6 +107,7 @@ def test_what_a_stopped_run_has_claimed_is_its_own(tmp_path: Path) -> None:
     assert read_status(lake.path).outcomes == {"kept": 4, "rejected": 0, "duplicate": 0, "failed": 0, "open": 0}
     assert {row.state for row in lake.rows(RunEndRow, lake.version())} == {"finished"}
     assert_conserved(lake)
+    assert_fsck_finds_nothing(lake)
 
 
 def test_what_a_killed_run_has_claimed_is_taken_over(tmp_path: Path) -> None:
@@ -122,6 +124,7 @@ def test_what_a_killed_run_has_claimed_is_taken_over(tmp_path: Path) -> None:
     assert not first & set(troupe.asked), "what it was answered is not asked again"
     assert sorted(row.state for row in lake.rows(RunEndRow, lake.version())) == ["died", "finished"]
     assert_conserved(lake)
+    assert_fsck_finds_nothing(lake)
 
 
 def test_two_builds_at_once_ask_nothing_twice(tmp_path: Path) -> None:
@@ -151,6 +154,7 @@ def test_two_builds_at_once_ask_nothing_twice(tmp_path: Path) -> None:
     asked = "SELECT key FROM calls WHERE purpose NOT LIKE 'embed%' GROUP BY key HAVING count(*) > 1"
     assert query(lake, asked).height == 0
     assert_conserved(lake)
+    assert_fsck_finds_nothing(lake)
 
 
 def test_a_run_that_lost_its_lock_and_its_slots_commits_none_of_them(tmp_path: Path) -> None:
@@ -178,3 +182,4 @@ def test_a_run_that_lost_its_lock_and_its_slots_commits_none_of_them(tmp_path: P
     assert_conserved(lake)
     assert grow(lake.path, ONE).counts()["kept"] == 2
     assert_conserved(lake)
+    assert_fsck_finds_nothing(lake)
