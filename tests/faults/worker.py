@@ -10,7 +10,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,11 +20,14 @@ from flows.asked import BuildOptions
 from flows.maintaining import open_maintenance
 from flows.opening import open_build
 from flows.reembedding import open_reembedding
+from flows.studio import Cast
+from models.chat import ChatReply, ChatRequest
+from models.drawing import Drawing, DrawRequest
+from models.fakes import FakeChat, FakeEncoder, FakePainter
 from storage.history import history_path, publish
 from storage.lake import Lake
 from storage.steps import EVENT, Step
 from storage.turns_table import rebuild
-from tests.flows.casts import Troupe
 
 OPTIONS = BuildOptions(new_topics=2, samples_per_topic=2, turns=1)
 
@@ -44,18 +48,45 @@ def log_path(lake: Path) -> Path:
     return lake.with_name(f"{lake.name}.log")
 
 
-class Ledger(list[str]):
-    """Notes every key that a model is asked for, so that it outlives the process."""
+class Ledger:
+    """Notes what was asked and reported, so that it outlives the process."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-    def append(self, key: str) -> None:
-        self.write(f"asked {key}")
 
     def write(self, line: str) -> None:
         os.write(self._file, f"{line}\n".encode())
+
+
+class NotedChat(FakeChat):
+    """Notes a request when it comes in, and answers it after a while."""
+
+    def __init__(self, ledger: Ledger, latency: float) -> None:
+        super().__init__(latency=latency)
+        self._ledger = ledger
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        self._ledger.write(f"asked {request.key()}")
+        return await super().chat(request)
+
+
+class NotedPainter(FakePainter):
+    """The same for drawings."""
+
+    def __init__(self, ledger: Ledger, latency: float) -> None:
+        super().__init__(latency=latency)
+        self._ledger = ledger
+
+    async def draw(self, request: DrawRequest) -> Drawing:
+        self._ledger.write(f"asked {request.key()}")
+        return await super().draw(request)
+
+
+@asynccontextmanager
+async def studio(ledger: Ledger, latency: float) -> AsyncIterator[Cast]:
+    """The stand-ins, all of whose requests are noted but those for vectors."""
+    chat, painter = NotedChat(ledger, latency), NotedPainter(ledger, latency)
+    yield Cast(writer=chat, critic=chat, painter=painter, viewer=FakeChat(), encoder=FakeEncoder())
 
 
 @dataclass(slots=True)
@@ -82,8 +113,7 @@ class Accident:
 
 def build(lake: Lake, ledger: Ledger, options: BuildOptions = OPTIONS, latency: float = 0.0) -> int:
     """Build as the flow does, and report every commit as the flow does; returns how many samples were to be made."""
-    troupe = Troupe(latency=latency, asked=ledger)
-    with open_build(lake.path, options, studio=troupe) as run:
+    with open_build(lake.path, options, studio=lambda _: studio(ledger, latency)) as run:
         for number in range(len(run.batches)):
             run.make(number)
             version = run.commit(number).version
