@@ -17,7 +17,7 @@ TORCH_TESTS := tests/torch_adapters
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-models train-clip lint lock clean
+.PHONY: help demo test test-models bench-lake train-clip lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo '             (LAKE=folder NEW_TOPICS=n SAMPLES_PER_TOPIC=n TURNS=n change it)'
 	@echo 'make test    set up what is missing, then lint and all tests'
 	@echo 'make test-models  set up torch, diffusers and open_clip in .venv-models (7 GB), then the tests that need them'
+	@echo 'make bench-lake   what committing to small and large lakes costs, part by part (some ten minutes, 4 GB)'
 	@echo 'make train-clip   train our own small CLIP anew into models/scene_clip (half an hour or so)'
 	@echo 'make lint    ruff, mypy, import-linter'
 	@echo 'make lock    resolve the dependencies anew into requirements.lock and requirements-models.lock'
@@ -77,6 +78,9 @@ test: lint
 
 test-models: $(MODELS_READY)
 	$(MODELS_BIN)/pytest -v --durations=10 $(TORCH_TESTS)
+
+bench-lake: $(READY)
+	$(BIN)/python -m tests.benchmarks.lake
 
 train-clip: $(MODELS_READY)
 	$(MODELS_BIN)/python -m models.scene_clip_training --out models/scene_clip

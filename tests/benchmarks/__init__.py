@@ -1,0 +1,1 @@
+"""What costs how much, measured; run by hand, not by pytest."""

@@ -1,0 +1,174 @@
+"""What a commit of 64 samples costs in a lake of 1,000, 50,000 and 200,000 turns, side by side: `make bench-lake`.
+
+A made-up lake is grown with the real code, in memory where the machine has a folder there. At each size a copy on the
+disk is measured in a process of its own, so that no size pays for another. A turn of the grown part has GROWN_CALLS
+calls, or growing would take half as long again; the batches that are measured have ten calls a turn.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import click
+
+from flows.run import PUBLISH_SHARE
+from tests.benchmarks.growing import found_lake, grow
+from tests.benchmarks.measuring import QUERIES, Measured, measure
+from tests.benchmarks.synthetic import BATCH, STORY
+
+SAMPLES_A_SECOND = 50
+MOST_GROWTH = 0.1 * BATCH / SAMPLES_A_SECOND
+"""Seconds: a tenth of what the models take for a batch."""
+MOST_MEMORY = 64 << 20
+"""Bytes by which committing may take more memory in the largest lake than in the smallest, the index left out."""
+MOST_RATIO = 2.0
+GROWN_CALLS = 4
+BATCHES = 7
+IN_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One thing that was to be shown, and whether it was."""
+
+    passed: bool
+    text: str
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the benchmark; 1 when a limit is broken."""
+    asked = _read(words)
+    since = time.perf_counter()
+    found = run(sorted(asked.turns), dims=asked.dims, batches=asked.batches)
+    click.echo("\n".join(report(found)))
+    click.echo(f"took {time.perf_counter() - since:.0f} s")
+    if asked.no_verdict:
+        return 0
+    judged = verdicts(found)
+    for verdict in judged:
+        click.echo(f"{'PASS' if verdict.passed else 'FAIL'} {verdict.text}")
+    return 0 if all(verdict.passed for verdict in judged) else 1
+
+
+def _read(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.lake", description=__doc__)
+    parser.add_argument("--turns", type=int, nargs="+", default=[1_000, 50_000, 200_000], help="sizes of the lake")
+    parser.add_argument("--dims", type=int, default=128, help="numbers in a vector")
+    parser.add_argument("--batches", type=int, default=BATCHES, help="commits at each size, of which the median counts")
+    parser.add_argument("--no-verdict", action="store_true", help="only measure")
+    return parser.parse_args(words)
+
+
+def run(sizes: Sequence[int], *, dims: int, batches: int) -> list[Measured]:
+    """Grow a lake from size to size, and measure a copy at each."""
+    with ExitStack() as stack:
+        memory = IN_MEMORY if IN_MEMORY.is_dir() else None
+        grown = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-lake-", dir=memory))) / "lake"
+        disk = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-lake-")))
+        lake, found = found_lake(grown), []
+        for start, size in zip([0, *sizes], sizes, strict=False):
+            since = time.perf_counter()
+            grow(lake, start=start, end=size, dims=dims, calls=GROWN_CALLS)
+            click.echo(f"grown to {size:,} turns in {time.perf_counter() - since:.0f} s", err=True)
+            found.append(_measure_copy(grown, disk / str(size), turns=size, dims=dims, batches=batches))
+    return found
+
+
+def _measure_copy(lake: Path, copy: Path, *, turns: int, dims: int, batches: int) -> Measured:
+    shutil.copytree(lake, copy)
+    try:
+        with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
+            return process.submit(measure, copy, turns=turns, dims=dims, batches=batches).result()
+    finally:
+        shutil.rmtree(copy)
+
+
+def report(found: Sequence[Measured]) -> list[str]:
+    """The table, a column for each size."""
+    part_names = dict.fromkeys(name for each in found for name in each.parts)
+    disk_names = dict.fromkeys(name for each in reversed(found) for name in each.disk)
+    return [
+        _line("committed turns", [f"{each.turns:,}" for each in found], "growth"),
+        "",
+        f"seconds for a commit of {BATCH} samples of one turn, {len(STORY)} calls each; medians",
+        _row(found, "in all", lambda each: each.commit, 4),
+        _row(found, "the quickest", lambda each: each.lowest, 4),
+        *(_row(found, f"  {name}", partial(_part, name), 4) for name in part_names),
+        "",
+        "megabytes of memory",
+        _row(found, "vectors of the index, turns * dims * 4 * 2", lambda each: each.vectors / 1e6, 1),
+        _row(found, "process, by reading the index", lambda each: each.index / 1e6, 1),
+        _row(found, "process, by committing (peak)", lambda each: each.memory / 1e6, 1),
+        "",
+        f"bytes on disk a sample, before what is measured; {GROWN_CALLS} calls each",
+        _row(found, "in all", lambda each: sum(each.disk.values()), 0),
+        *(_row(found, f"  {name}", partial(_bytes, name), 0) for name in disk_names),
+        "",
+        f"seconds for the rest; a run publishes in at most a {PUBLISH_SHARE}th of its time, by waiting in between",
+        _row(found, "read the index when a build begins", lambda each: each.opened, 2),
+        _row(found, "publish the history from nothing", lambda each: each.publish_all, 2),
+        _row(found, "publish one more batch", lambda each: each.publish_next, 2),
+        "",
+        "seconds for a query, with its file opened, and how many times what a native table takes",
+        *(line for at in range(len(QUERIES)) for line in _query_lines(found, at)),
+    ]
+
+
+def _part(name: str, each: Measured) -> float:
+    return each.parts.get(name, 0.0)
+
+
+def _bytes(name: str, each: Measured) -> float:
+    return each.disk.get(name, 0.0)
+
+
+def _query_lines(found: Sequence[Measured], at: int) -> list[str]:
+    return [
+        QUERIES[at],
+        _row(found, "  history", lambda each: each.queries[at][0], 4),
+        _row(found, "  native table", lambda each: each.queries[at][1], 4),
+        _row(found, "  times", lambda each: each.queries[at][0] / each.queries[at][1], 2),
+    ]
+
+
+def _row(found: Sequence[Measured], name: str, value: Callable[[Measured], float], digits: int) -> str:
+    values = [value(each) for each in found]
+    return _line(name, [f"{number:,.{digits}f}" for number in values], f"{values[-1] - values[0]:+,.{digits}f}")
+
+
+def _line(name: str, values: Sequence[str], growth: str) -> str:
+    return f"{name:<46}" + "".join(f"{value:>12}" for value in (*values, growth))
+
+
+def verdicts(found: Sequence[Measured]) -> list[Verdict]:
+    """What the smallest and the largest lake must have shown."""
+    first, last = found[0], found[-1]
+    growth, memory = last.commit - first.commit, last.memory - first.memory
+    ratio = max(ours / theirs for ours, theirs in last.queries)
+    return [
+        Verdict(
+            passed=growth < MOST_GROWTH,
+            text=f"a commit takes {growth:+.3f} s more at {last.turns:,} turns; under {MOST_GROWTH:.3f}",
+        ),
+        Verdict(
+            passed=memory < MOST_MEMORY,
+            text=f"committing takes {memory / 2**20:+.0f} MB more, the index left out; under {MOST_MEMORY >> 20}",
+        ),
+        Verdict(
+            passed=ratio <= MOST_RATIO,
+            text=f"a query takes {ratio:.2f} times what a native table takes; at most {MOST_RATIO}",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
