@@ -13,7 +13,7 @@
 
 import shutil
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from storage.packages import FORMAT, READABLE, Manifest, PackageDraft, seal, uns
 from storage.records import ImageRow, Row, from_arrow
 from storage.steps import Step, reached
 from storage.tables import COMPACT, Among, Holding, as_frame, find_holdings, packages_of
-from storage.versions import CHUNKS, PackageEntry, Version, head_number, read_version, write_version
+from storage.versions import CHUNKS, PackageEntry, Version, chunk_name, head_number, read_version, write_version
 
 NAME_DIGITS = 12
 MARK = "lake.json"
@@ -119,7 +119,7 @@ class Lake:
         """
         head = self.head()
         number = head.number + 1 if head else 1
-        clear_leftovers(self.path, number - 1)
+        clear_leftovers(self.path, head)
         try:
             staged = [self._stage(draft) for draft in drafts]
             entries = [self._publish(folder, manifest, number) for folder, manifest in staged]
@@ -213,10 +213,10 @@ def _listed(numbers: Collection[int]) -> str:
     return " and ".join(map(str, sorted(numbers)))
 
 
-def clear_leftovers(path: Path, newest: int) -> None:
+def clear_leftovers(path: Path, head: Version | None) -> None:
     """Undo what a killed commit left: files never finished are gone, packages without a version lie in `aside`.
 
-    The caller holds the lock; `newest` is the lake's newest version, 0 when it has none.
+    So do chunks that no version names. The caller holds the lock; `head` is the lake's newest version.
     """
     clear_staging(path)
     for folder in (path / "versions", path / "versions" / CHUNKS):
@@ -224,12 +224,18 @@ def clear_leftovers(path: Path, newest: int) -> None:
             if name.startswith(".") and name.endswith(PART):
                 (folder / name).unlink()
     reached(Step.FILES_CLEARED)
-    orphans = [name for name in names_in(path / "packages") if _number(name) > newest]
-    for orphan in orphans:
-        move_aside(path, path / "packages" / orphan)
-    if orphans:
-        sync_folder(path / "packages")
+    newest, chunks = (head.number, {chunk_name(sha256) for sha256 in head.chunks}) if head else (0, set())
+    _move_orphans(path, path / "packages", lambda name: _number(name) > newest)
+    _move_orphans(path, path / "versions" / CHUNKS, lambda name: name not in chunks)
     reached(Step.ORPHANS_ASIDE)
+
+
+def _move_orphans(path: Path, folder: Path, is_orphan: Callable[[str], bool]) -> None:
+    orphans = [name for name in names_in(folder) if is_orphan(name)]
+    for name in orphans:
+        move_aside(path, folder / name)
+    if orphans:
+        sync_folder(folder)
 
 
 def clear_staging(path: Path) -> None:

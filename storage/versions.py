@@ -169,8 +169,12 @@ def _write_chunk(folder: Path, entries: Sequence[PackageEntry]) -> str:
     return sha256
 
 
+def chunk_name(sha256: str) -> str:
+    return f"{sha256}.json"
+
+
 def chunk_path(folder: Path, sha256: str) -> Path:
-    return folder / CHUNKS / f"{sha256}.json"
+    return folder / CHUNKS / chunk_name(sha256)
 
 
 def read_version(folder: Path, number: int) -> Version:

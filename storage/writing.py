@@ -76,7 +76,7 @@ def recover(lake: Lake) -> Version | None:
     Changes nothing where all is well; may be killed itself at any point.
     """
     head = lake.head()
-    clear_leftovers(lake.path, head.number if head else 0)
+    clear_leftovers(lake.path, head)
     if head:
         bring_up(lake, head)
     reached(Step.RECOVERED)
