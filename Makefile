@@ -6,6 +6,8 @@ LAKE ?= lake
 NEW_TOPICS ?= 3
 SAMPLES_PER_TOPIC ?= 1
 TURNS ?= 1
+STORM_SECONDS ?= 600
+SEED ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -13,17 +15,20 @@ MODELS_BIN := .venv-models/bin
 MODELS_READY := .venv-models/.ready
 INTERLAKE := $(BIN)/interlake
 TORCH_TESTS := tests/torch_adapters
+FAULT_TESTS := tests/faults
 # A lake elsewhere is named in the commands that are shown.
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-models bench-lake train-clip lint lock clean
+.PHONY: help demo test test-faults test-models storm bench-lake train-clip lint lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    set up what is missing, grow the lake in $(LAKE)/ by $(NEW_TOPICS) topics, say what to look at'
 	@echo '             (LAKE=folder NEW_TOPICS=n SAMPLES_PER_TOPIC=n TURNS=n change it)'
 	@echo 'make test    set up what is missing, then lint and all tests'
+	@echo 'make test-faults  kill, stop and starve real processes at every named step, and see that nothing is lost'
+	@echo 'make storm   two builds and a maintenance, killed at random for $(STORM_SECONDS) seconds (STORM_SECONDS=n SEED=n)'
 	@echo 'make test-models  set up torch, diffusers and open_clip in .venv-models (7 GB), then the tests that need them'
 	@echo 'make bench-lake   what committing to small and large lakes costs, part by part (some ten minutes, 4 GB)'
 	@echo 'make train-clip   train our own small CLIP anew into models/scene_clip (half an hour or so)'
@@ -74,7 +79,14 @@ demo: $(READY)
 
 # -v takes back the -q of pyproject.toml: file names while it runs, and pytest's whole closing line.
 test: lint
-	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS)
+	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS) --ignore=$(FAULT_TESTS)
+
+# Each test kills, stops or starves processes of its own: any of them may run beside any other.
+test-faults: $(READY)
+	$(BIN)/pytest -v --durations=10 --dist load $(FAULT_TESTS)
+
+storm: $(READY)
+	$(BIN)/python -m tests.faults.storm --seconds $(STORM_SECONDS) $(if $(SEED),--seed $(SEED))
 
 test-models: $(MODELS_READY)
 	$(MODELS_BIN)/pytest -v --durations=10 $(TORCH_TESTS)
