@@ -1,6 +1,7 @@
 """Makes a small lake of the present format, to be kept as data: `python -m tests.flows.old_lake FILE.zip`.
 
-A topic with a kept and a duplicate sample, one with two failed ones, one whose run stopped with open slots.
+A topic with a kept and a duplicate sample, one with two failed ones, all of them in a compact folder, and one whose
+run stopped with open slots. The lake of format 2 was made by the interlake of its day, which had no compact folders.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from flows.asked import BuildOptions
+from flows.maintaining import open_maintenance
 from flows.topics.catalogue import TopicEntry
 from models.chat import ChatRequest
 from models.drawing import DrawRequest
@@ -62,6 +64,9 @@ def make(path: Path) -> Lake:
         return ContentError("blank_picture", "all one colour") if len(drawn) > 4 else None
 
     grow(path, ONE_TOPIC, Troupe(painter_fails=fail_from_second))
+    with open_maintenance(path, least=1, retire_after_days=0, lock_timeout=5) as maintenance:
+        maintenance.compact(0)
+        maintenance.retire()
     asked: list[str] = []
 
     def stop_soon(request: ChatRequest) -> Exception | None:
