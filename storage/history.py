@@ -87,22 +87,30 @@ def publish(lake: Lake, version: Version, *, timeout: float = 30.0) -> None:
     LakeDamaged when a package cannot be read; the file stays as it was.
     """
     with hold(lake.path / LOCK, purpose="publishing the history", timeout=timeout):
-        base = published(lake)
+        base = published(lake, version)
         if base is None or not is_current(lake, base, version):
             _publish(lake, version, base)
 
 
-def published(lake: Lake) -> Published | None:
+def published(lake: Lake, head: Version) -> Published | None:
     """What the present file shows, or None when it is missing, unreadable, of another make or of another chain."""
     try:
         with closing(open_published(lake)) as connection:
-            if connection.execute("SELECT fingerprint FROM stored.format").fetchall() != [(fingerprint(),)]:
-                return None
-            newest = "SELECT version, sha256, lance_version FROM versions ORDER BY version DESC LIMIT 1"
-            number, sha256, lance_version = connection.execute(newest).fetchall()[0]
+            return shown_in(connection, lake, head)
+    except duckdb.Error:
+        return None
+
+
+def shown_in(connection: Connection, lake: Lake, head: Version) -> Published | None:
+    """What an open file shows, or None as `published`; `head` is a version of the lake, most likely the file's."""
+    try:
+        if connection.execute("SELECT fingerprint FROM stored.format").fetchall() != [(fingerprint(),)]:
+            return None
+        newest = "SELECT version, sha256, lance_version FROM versions ORDER BY version DESC LIMIT 1"
+        number, sha256, lance_version = connection.execute(newest).fetchall()[0]
     except (duckdb.Error, IndexError):
         return None
-    if not is_in_chain(lake, number, sha256):
+    if not is_in_chain(lake, number, sha256, known=head):
         return None
     return Published(number=number, sha256=sha256, lance_version=lance_version)
 

@@ -13,7 +13,7 @@ from typing import cast
 from storage.errors import LakeDamaged
 from storage.lake import Lake
 from storage.packages import unseal
-from storage.versions import version_path
+from storage.versions import Version, version_path
 
 TABLE = "turns"
 
@@ -41,10 +41,14 @@ def read_link(lake: Lake, number: int) -> Link:
     )
 
 
-def is_in_chain(lake: Lake, number: int, sha256: str) -> bool:
-    """Whether the lake has this very version; False for one of another lake, or of a lake put back from a copy."""
+def is_in_chain(lake: Lake, number: int, sha256: str, *, known: Version | None = None) -> bool:
+    """Whether the lake has this very version; False for one of another lake, or of a lake put back from a copy.
+
+    `known`, a version of this lake, saves reading its own file and its parent's.
+    """
+    near = {known.number: known.sha256, known.number - 1: known.parent} if known else {}
     try:
-        return read_link(lake, number).sha256 == sha256
+        return near.get(number) == sha256 or read_link(lake, number).sha256 == sha256
     except LakeDamaged:
         return False
 

@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 from duckdb.sqltypes import DuckDBPyType
 
 from storage.errors import LakeBusy, LakeError, NoSuchThing
-from storage.history import Connection, Published, is_current, open_published, publish, published
+from storage.history import Connection, Published, is_current, open_published, publish, shown_in
 from storage.history_schema import create_schema, state_queries
 from storage.lake import Lake
 from storage.records import CallRow
@@ -56,10 +56,24 @@ def _open(lake: Lake, at: int | None, timeout: float) -> Connection:
     head = lake.head()
     if head is None:
         return _open_empty()
-    present = published(lake)
-    if present is None or not is_current(lake, present, head):
+    connection, present = _open_current(lake, head)
+    if connection is None:
         _bring_up(lake, head, present, at, timeout)
-    return open_published(lake)
+        connection = open_published(lake)
+    return connection
+
+
+def _open_current(lake: Lake, head: Version) -> tuple[Connection | None, Published | None]:
+    """The present file, if it shows the newest version, and what it shows."""
+    try:
+        connection = open_published(lake)
+    except duckdb.Error:
+        return None, None
+    present = shown_in(connection, lake, head)
+    if present is not None and is_current(lake, present, head):
+        return connection, present
+    connection.close()
+    return None, present
 
 
 def _bring_up(lake: Lake, head: Version, present: Published | None, at: int | None, timeout: float) -> None:

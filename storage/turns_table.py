@@ -274,10 +274,7 @@ def _brought_to(lake: Lake, version: Version) -> int | None:
     except LakeDamaged:
         return None
     number, sha256 = cast("int", body["number"]), str(body["sha256"])
-    near = {version.number: version.sha256, version.number - 1: version.parent}  # known without reading their files
-    if near.get(number) == sha256 or is_in_chain(lake, number, sha256):
-        return number
-    return None
+    return number if is_in_chain(lake, number, sha256, known=version) else None
 
 
 def _write_chain(lake: Lake, version: Version) -> None:
