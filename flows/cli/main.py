@@ -15,7 +15,7 @@ from flows.cli.query import sql
 from flows.cli.reembed import reembed
 from flows.errors import UserError
 from models.errors import ModelError
-from storage.errors import LakeBusy, LakeDamaged, LakeError, TakenOver
+from storage.errors import LakeBusy, LakeDamaged, LakeError, NoRoom, TakenOver
 
 FINE, DAMAGED, BAD_INPUT, BUSY = 0, 1, 2, 3
 
@@ -37,7 +37,7 @@ def main() -> None:
     """Run the command line; errors that a user can mend are one line each."""
     try:
         with telling():
-            cli.main(standalone_mode=False)
+            code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         _fail("stopped; what was finished is kept, and the same command goes on from there", DAMAGED)
     except click.ClickException as error:
@@ -45,7 +45,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except LakeBusy as error:
         _fail(str(error), BUSY)
-    except (LakeDamaged, TakenOver) as error:
+    except (LakeDamaged, NoRoom, TakenOver) as error:
         _fail(str(error), DAMAGED)
     except (LakeError, UserError) as error:
         _fail(str(error), BAD_INPUT)
@@ -53,6 +53,8 @@ def main() -> None:
         _fail(f"the run stopped: {error}; the same command goes on from there", DAMAGED)
     except OSError as error:
         _fail(f"{error.filename or 'the lake'}: {error.strerror or error}", BAD_INPUT)
+    else:
+        sys.exit(code if isinstance(code, int) else FINE)
 
 
 def _fail(message: str, code: int) -> None:
