@@ -25,7 +25,7 @@ INVARIANTS = {
 """Every invariant in the order in which it is reported, and what it means."""
 
 FROM_A_COPY = "put it back from a copy of the lake"
-MOST_ALIKE = 20
+MOST_ALIKE = 100
 """So many findings of one kind are told one by one; of the rest only their number."""
 
 

@@ -41,6 +41,11 @@ class Stock:
         """Whether all that a package had can be read from somewhere."""
         return package.is_whole or package.entry.name in self.covering
 
+    def how_missing(self, package: Inspected) -> str:
+        """What to say of a package without a folder of its own."""
+        holders = [found for found in self.compact if package.entry in found.covers]
+        return f"is missing, and {holders[0].folder}, which holds it, is damaged" if holders else "is missing"
+
     def can_do_without(self, found: InspectedCompact) -> bool:
         """Whether all packages that a damaged compact folder covers are whole in their own folders."""
         whole = {package.entry.name for package in self.packages if package.is_whole}
@@ -137,7 +142,8 @@ def check_packages(stock: Stock) -> Seen:
         if not package.is_there and held:
             continue
         mending = ELSEWHERE if held else REMADE_MANIFEST if package.remakes_manifest else None
-        findings += [Finding(where=str(path), what=what, mending=mending) for path, what in package.wrong]
+        wrong = package.wrong if package.is_there else ((package.folder, stock.how_missing(package)),)
+        findings += [Finding(where=str(path), what=what, mending=mending) for path, what in wrong]
         findings += [
             Finding(where=str(path), what="is no file of its package", mending=EXTRA) for path in package.extra
         ]

@@ -165,7 +165,7 @@ def check_orphans(lake: Lake, chain: Chain, stock: Stock, *, is_mine: bool) -> S
     findings = [
         Finding(where=str(stray.path), what=stray.what, mending=PUT_ASIDE) for stray in strays if not stray.is_foreign
     ]
-    foreign = [str(stray.path.relative_to(lake.path)) for stray in strays if stray.is_foreign]
+    foreign = sorted(str(stray.path.relative_to(lake.path)) for stray in strays if stray.is_foreign)
     aside = len(_listed(lake.path / ASIDE))
     notes = [f"foreign, and left alone: {', '.join(foreign)}"] if foreign else []
     notes += [f"{counted(aside, 'thing')} in aside/"] if aside else []

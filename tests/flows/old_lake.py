@@ -8,18 +8,19 @@ import json
 import shutil
 import sys
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 
 from flows.asked import BuildOptions
-from flows.maintaining import open_maintenance
 from flows.topics.catalogue import TopicEntry
 from models.chat import ChatRequest
 from models.drawing import DrawRequest
 from models.embedding import Embedding, EmbedRequest
 from models.errors import ContentError, TerminalError
 from models.fakes import FakeEncoder
+from storage.compacting import compact, maintaining, retire
 from storage.history import publish
 from storage.lake import Lake
 from storage.records import CallRow, DecisionRow, IterationRow, TurnRow
@@ -52,8 +53,8 @@ def contents(lake: Lake) -> dict[str, object]:
     }
 
 
-def make(path: Path) -> Lake:
-    """Grow the lake."""
+def make(path: Path, *, compacted: bool) -> Lake:
+    """Grow the lake; its first two builds end up in a compact folder alone, or stay packages."""
     topics = [TopicEntry(name=name, category="nature", domain="science") for name in NAMES]
     lake = fake_lake(path, topics=topics)
     grow(path, ONE_TOPIC, Troupe(encoder=SameEncoder()))
@@ -64,9 +65,10 @@ def make(path: Path) -> Lake:
         return ContentError("blank_picture", "all one colour") if len(drawn) > 4 else None
 
     grow(path, ONE_TOPIC, Troupe(painter_fails=fail_from_second))
-    with open_maintenance(path, least=1, retire_after_days=0, lock_timeout=5) as maintenance:
-        maintenance.compact(0)
-        maintenance.retire()
+    if compacted:
+        with maintaining(lake):
+            compact(lake, lake.version().packages)
+            retire(lake, after=timedelta(0))
     asked: list[str] = []
 
     def stop_soon(request: ChatRequest) -> Exception | None:
@@ -84,7 +86,7 @@ def make(path: Path) -> Lake:
 def main() -> None:
     out = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        lake = make(Path(folder) / "lake")
+        lake = make(Path(folder) / "lake", compacted=True)
         (Path(folder) / "contents.json").write_text(json.dumps(contents(lake), indent=1))
         shutil.make_archive(str(out.with_suffix("")), "zip", folder)
 
