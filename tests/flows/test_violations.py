@@ -124,7 +124,7 @@ def a_row_that_the_table_has_twice(lake: Lake) -> None:
     table = open_newest(lake)
     rows = table.search().limit(1).with_row_id(with_row_id=True).to_arrow()
     names = [name for name in rows.schema.names if name not in ("image", "_rowid")]
-    blobs = table.fetch_blobs("image", rows["_rowid"].to_pylist()).combine_chunks()
+    blobs = table.fetch_blobs("image", [int(str(row_id)) for row_id in rows["_rowid"].to_pylist()])
     again = rows.select(names).append_column("image", blobs).select(table.schema.names)
     table.add(again)
     table.tags.update(f"v{lake.version().number}", int(table.version))
@@ -167,7 +167,7 @@ def test_a_broken_invariant_is_named(lake: Lake, violate: Callable[[Lake], None]
 
 
 def test_an_unflagged_pair_above_the_thresholds_is_named(tmp_path: Path) -> None:
-    """Decided under thresholds that nothing reaches, then the recipe says otherwise: as if deciding had been skipped."""
+    """A program that skips deciding: it says `kept` of a sample that repeats another."""
     from tests.flows.casts import Troupe
     from tests.flows.old_lake import SameEncoder
 
