@@ -1,8 +1,9 @@
 """The canonical encoding behind every content hash: RFC 8785 JSON, then sha256."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import rfc8785
 
@@ -13,7 +14,35 @@ ID_DIGITS = 32
 
 def canonical_bytes(value: Json) -> bytes:
     """RFC 8785 bytes of a JSON value; ValueError for NaN, lone surrogates and integers beyond 2**53."""
+    if _is_plain(value):
+        try:
+            return _encode(value).encode()
+        except UnicodeEncodeError:  # a lone surrogate, of which the other tells more
+            pass
     return rfc8785.dumps(value)
+
+
+_MOST = 2**53 - 1
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), sort_keys=True).encode
+
+
+def _is_plain(value: object) -> bool:
+    """Whether Python's own encoder, ten times as fast, writes the very bytes of RFC 8785.
+
+    It escapes the same characters in the same way (section 3.2.2.2). But it writes numbers with a fraction otherwise,
+    puts names beyond ASCII in another order (by code points instead of UTF-16), and lets integers of any size pass.
+    """
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return True
+    if kind is int:
+        return -_MOST <= cast("int", value) <= _MOST
+    if kind is list or kind is tuple:
+        return all(map(_is_plain, cast("list[object]", value)))
+    if kind is dict:
+        members = cast("dict[object, object]", value)
+        return all(type(name) is str and name.isascii() for name in members) and all(map(_is_plain, members.values()))
+    return False
 
 
 def canonical_text(value: Json) -> str:

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -34,6 +35,7 @@ from storage.tables import COMPACT, Among, Holding, as_frame, find_holdings, pac
 from storage.versions import CHUNKS, PackageEntry, Version, chunk_name, head_number, read_version, write_version
 
 NAME_DIGITS = 12
+NAMES_IN_MEMORY = 1 << 16
 MARK = "lake.json"
 STAGING = "staging"
 ASIDE = "aside"
@@ -251,6 +253,7 @@ def move_aside(lake: Path, found: Path) -> Path:
     return aside
 
 
+@lru_cache(maxsize=NAMES_IN_MEMORY)
 def _number(package: str) -> int:
     """The version that a package's name says, 0 when it says none."""
     number, _, _ = package.partition("-")
