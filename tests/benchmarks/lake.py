@@ -1,18 +1,19 @@
 """What a commit of 64 samples costs in a lake of 1,000, 50,000 and 200,000 turns, side by side: `make bench-lake`.
 
-A made-up lake is grown with the real code, in memory where the machine has a folder there. At each size a copy on the
-disk is measured in a process of its own, so that no size pays for another. A turn of the grown part has GROWN_CALLS
-calls, or growing would take half as long again; the batches that are measured have ten calls a turn.
+A made-up lake is grown with the real code, in memory where the machine has a folder there. A copy of it at each size
+lies on the disk and is measured in a process of its own; these take turns, so that whatever else the machine does meets
+all sizes alike. A turn of the grown part has GROWN_CALLS calls, or growing would take half as long again; the batches
+that are measured have ten calls a turn.
 """
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -22,7 +23,7 @@ import click
 
 from flows.run import PUBLISH_SHARE
 from tests.benchmarks.growing import found_lake, grow
-from tests.benchmarks.measuring import QUERIES, Measured, measure
+from tests.benchmarks.measuring import QUERIES, Measured, serve
 from tests.benchmarks.synthetic import BATCH, STORY
 
 SAMPLES_A_SECOND = 50
@@ -32,7 +33,7 @@ MOST_MEMORY = 64 << 20
 """Bytes by which committing may take more memory in the largest lake than in the smallest, the index left out."""
 MOST_RATIO = 2.0
 GROWN_CALLS = 4
-BATCHES = 7
+BATCHES = 15
 IN_MEMORY = Path("/dev/shm")
 
 
@@ -69,27 +70,70 @@ def _read(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def run(sizes: Sequence[int], *, dims: int, batches: int) -> list[Measured]:
-    """Grow a lake from size to size, and measure a copy at each."""
+    """Grow a lake from size to size, keep a copy of each, and measure the copies by turns."""
     with ExitStack() as stack:
         memory = IN_MEMORY if IN_MEMORY.is_dir() else None
         grown = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-lake-", dir=memory))) / "lake"
         disk = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-lake-")))
-        lake, found = found_lake(grown), []
+        lake, stages = found_lake(grown), []
         for start, size in zip([0, *sizes], sizes, strict=False):
             since = time.perf_counter()
             grow(lake, start=start, end=size, dims=dims, calls=GROWN_CALLS)
             click.echo(f"grown to {size:,} turns in {time.perf_counter() - since:.0f} s", err=True)
-            found.append(_measure_copy(grown, disk / str(size), turns=size, dims=dims, batches=batches))
-    return found
+            shutil.copytree(grown, disk / str(size))
+            stages.append(Stage(disk / str(size), turns=size, dims=dims, batches=batches))
+        os.sync()
+        return _measure_by_turns([stack.enter_context(closing(stage)) for stage in stages], batches)
 
 
-def _measure_copy(lake: Path, copy: Path, *, turns: int, dims: int, batches: int) -> Measured:
-    shutil.copytree(lake, copy)
-    try:
-        with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
-            return process.submit(measure, copy, turns=turns, dims=dims, batches=batches).result()
-    finally:
-        shutil.rmtree(copy)
+def _measure_by_turns(stages: Sequence["Stage"], batches: int) -> list[Measured]:
+    for stage in stages:
+        stage.start()
+    for _ in range(batches):
+        for stage in stages:
+            stage.go_on()
+    return [stage.finish() for stage in stages]
+
+
+class Stage:
+    """A lake of one size and the process that measures it, step by step."""
+
+    def __init__(self, path: Path, *, turns: int, dims: int, batches: int) -> None:
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        values = {"turns": turns, "dims": dims, "batches": batches}
+        self._process = context.Process(target=serve, args=(theirs, path), kwargs=values)
+
+    def start(self) -> None:
+        """Wait until it is ready for the first commit."""
+        self._process.start()
+        self._hear()
+
+    def go_on(self) -> None:
+        """Let it make one commit."""
+        self._pipe.send(None)
+        self._hear()
+
+    def finish(self) -> Measured:
+        """Let it do the rest."""
+        self._pipe.send(None)
+        measured = self._hear()
+        assert measured is not None, "the last that is sent is the result"
+        return measured
+
+    def _hear(self) -> Measured | None:
+        while not self._pipe.poll(1.0):
+            if not self._process.is_alive():
+                raise RuntimeError("the process that measures has died; its error is above")
+        heard: Measured | None = self._pipe.recv()
+        return heard
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process.pid is not None:
+            self._process.terminate()
+            self._process.join()
+        self._process.close()
 
 
 def report(found: Sequence[Measured]) -> list[str]:

@@ -5,10 +5,11 @@ import sys
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import duckdb
@@ -126,8 +127,27 @@ class TimedCommitter(Committer):
         return decision
 
 
-def measure(path: Path, *, turns: int, dims: int, batches: int) -> Measured:
-    """Commit `batches` batches to a lake with so many turns, after one to warm up; publish its history; query it."""
+def serve(pipe: "Connection[Measured | None, None]", path: Path, *, turns: int, dims: int, batches: int) -> None:
+    """Measure in a process of its own, going on whenever the other side says so; sends None between, then the result.
+
+    So that lakes of several sizes take turns, and whatever else the machine does meets them all alike.
+    """
+    steps = measure(path, turns=turns, dims=dims, batches=batches)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            pipe.send(end.value)
+            return
+        pipe.send(None)
+        pipe.recv()
+
+
+def measure(path: Path, *, turns: int, dims: int, batches: int) -> Generator[None, None, Measured]:
+    """Commit batches to a lake with so many turns, after one to warm up, then publish its history and query it.
+
+    Stops when it is ready and after each of the `batches` commits.
+    """
     lake, timeline = Lake.open(path), Timeline()
     timeline.listen()
     shop = open_workshop(lake, uuid.uuid4().hex)
@@ -144,7 +164,11 @@ def measure(path: Path, *, turns: int, dims: int, batches: int) -> Measured:
     committer.commit(work[0])
     forget_peak()
     floor = resident("VmRSS")
-    timed = [_commit(committer, batch, timeline) for batch in work[1:-1]]
+    timed = []
+    for batch in work[1:-1]:
+        yield
+        timed.append(_commit(committer, batch, timeline))
+    yield
     memory = resident("VmHWM") - floor
     publish_all = seconds(lambda: publish(lake, lake.version()))
     committer.commit(work[-1])
