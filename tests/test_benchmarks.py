@@ -8,7 +8,7 @@ from tests.benchmarks import lake
 def test_the_benchmark_of_the_lake_runs_small_and_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert lake.main(["--turns", "100", "--dims", "16", "--batches", "2", "--no-verdict"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].split() == ["committed", "turns", "100", "growth"]
+    assert printed[0].split() == ["committed", "turns", "100", "growth", "maintained"]
     names = [line[:46].strip() for line in printed]
     for name in ("duplicates", "packages", "version file", "table: rows", "verify", "publish one more batch"):
         assert name in names

@@ -83,6 +83,11 @@ class Measured:
     publish_next: float
     queries: Sequence[tuple[float, float]]
 
+    def ratio(self, at: int) -> float:
+        """How many times what a native table takes one of QUERIES takes."""
+        ours, theirs = self.queries[at]
+        return ours / theirs
+
 
 @dataclass(slots=True)
 class Timeline:
@@ -128,19 +133,19 @@ class TimedCommitter(Committer):
 
 
 def serve(pipe: "Connection[Measured | None, None]", path: Path, *, turns: int, dims: int, batches: int) -> None:
-    """Measure in a process of its own, going on whenever the other side says so; sends None between, then the result.
+    """Measure in a process of its own, a step whenever the other side says so; sends None after each, then the result.
 
     So that lakes of several sizes take turns, and whatever else the machine does meets them all alike.
     """
     steps = measure(path, turns=turns, dims=dims, batches=batches)
     while True:
+        pipe.recv()
         try:
             next(steps)
         except StopIteration as end:
             pipe.send(end.value)
             return
         pipe.send(None)
-        pipe.recv()
 
 
 def measure(path: Path, *, turns: int, dims: int, batches: int) -> Generator[None, None, Measured]:
