@@ -21,9 +21,12 @@ MOST_ORDERS = 5040
 def remake(chain: Chain, evidence: Evidence) -> Chain:
     """The chain with what could be told of its broken versions and chunks, lost newest versions included."""
     chain = _with_chunks(chain, evidence)
+    folder = evidence.lake.versions
     remade: dict[int, Link] = {}
     number = 1
     while number <= max(chain.head, evidence.newest):
+        if number > chain.head and version_path(folder, number).exists():
+            break  # nothing is lost: somebody has committed since the chain was read
         found = [] if chain.links.get(number) else _search(_Lost(chain, evidence, remade), number)
         if not found and number > chain.head:
             break  # what the projections remember may as well be of a lake that was put back from a copy
@@ -31,7 +34,6 @@ def remake(chain: Chain, evidence: Evidence) -> Chain:
         chain = _with_places(chain, found, evidence)
         number += max(1, len(found))
     lost = range(chain.head + 1, max([chain.head, *remade]) + 1)
-    folder = evidence.lake.versions
     gone = {number: Broken(path=version_path(folder, number), what="is missing") for number in lost}
     return replace(chain, head=chain.head + len(lost), remade=remade, broken={**chain.broken, **gone})
 

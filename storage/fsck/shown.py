@@ -1,6 +1,6 @@
 """Whether the projections show what the packages say: every row of the LanceDB table, every row of the history."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from storage.fsck.stock import Stock
 from storage.history import Connection, fill, history_path, open_published
 from storage.history_schema import fingerprint, state_queries
 from storage.lake import Lake
-from storage.projection import TABLE, lance_folder, lance_version_of, table_folder, tag_of, tagged_numbers
+from storage.projection import TABLE, is_in_chain, lance_folder, lance_version_of, table_folder, tag_of, tagged_numbers
 from storage.records import DecisionRow, EmbeddingRow, SampleRow, TopicRow, TurnRow
 from storage.turn_rows import SCHEMA
 from storage.turns_table import CHAIN_FILE
@@ -114,8 +114,7 @@ class TableLook:
         if said is None:
             yield self._wrong(path, "is missing or damaged")
             return
-        link = self._chain.link(said[0])
-        if link is None or link.sha256 != said[1]:
+        if not _is_of_this_lake(self._lake, self._chain, *said):
             yield self._wrong(path, f"names a version {said[0]} that is not of this lake")
 
     def _check_tags(self, tags: Sequence[int], *, is_busy: bool) -> Iterator[Finding]:
@@ -168,10 +167,23 @@ class TableLook:
             except (KeyboardInterrupt, SystemExit, MemoryError):
                 raise
             except BaseException as error:  # a panic of a native library is no Exception
-                path = self._folder / "data" / _data_file(fragment)
-                yield self._wrong(path, f"cannot be read at {tag_of(number)}: {_short(error)}")
+                yield self._wrong(self._blamed(fragment), f"cannot be read at {tag_of(number)}: {_short(error)}")
         if len(shown) == len(fragments):
             yield from self._compare(number, expected, pl.concat([_NO_ROWS, *shown]))
+
+    def _blamed(self, fragment: lance.LanceFragment) -> Path:
+        """Which of the files of some rows is damaged: the one that says which of them are deleted, or the rows' own."""
+        deletion = fragment.metadata.deletion_file
+        if deletion is not None:
+            path = self._folder / str(deletion.path(fragment.fragment_id))
+            try:
+                if path.suffix == ".arrow":
+                    pa.ipc.open_file(str(path)).read_all()
+                elif not path.stat().st_size:
+                    return path
+            except (OSError, pa.ArrowException):
+                return path
+        return self._folder / "data" / _data_file(fragment)
 
     def _expect(self, number: int) -> pl.DataFrame:
         """What a tag is to show; that changes only with a version that decides."""
@@ -230,6 +242,12 @@ def _hashed(vectors: "pa.ChunkedArray[Any]") -> list[str | None]:
     return [sha256_hex(numbers[row].tobytes()) for row in range(len(whole))]
 
 
+def _is_of_this_lake(lake: Lake, chain: Chain, number: int, sha256: str) -> bool:
+    """Whether a projection is at a version of this chain, or at one that was committed since the chain was read."""
+    link = chain.link(number)
+    return link.sha256 == sha256 if link else number > chain.head and is_in_chain(lake, number, sha256)
+
+
 def check_history(lake: Lake, chain: Chain, stock: Stock) -> Seen:
     """Every public table of the published file has the rows that it would have if it were made anew."""
     path = history_path(lake)
@@ -249,13 +267,15 @@ def _compare_history(connection: Connection, lake: Lake, chain: Chain, stock: St
         note = "it is of another make: whoever asks it next makes it anew"
         return Seen(looked_at="a file of another make", notes=(note,))
     newest = "SELECT version, sha256 FROM versions ORDER BY version DESC LIMIT 1"
-    number, sha256 = (connection.execute(newest).fetchall() or [(0, None)])[0]
-    link = chain.link(number) if number else None
+    number, sha256 = (connection.execute(newest).fetchall() or [(0, "")])[0]
     mending = REBUILT if stock.all_whole else None
-    if link is None or link.sha256 != sha256:
+    if not _is_of_this_lake(lake, chain, number, sha256):
         what = f"shows a version {number} that is not of this lake"
         return Seen(looked_at="", findings=(Finding(where=str(history_path(lake)), what=what, mending=mending),))
-    findings, rows = _differences(connection, lake, chain.version(number), stock)
+    shown = {name: f"SELECT * FROM history.main.{name}" for name in state_queries("0")}
+    if number > chain.head:  # brought up by somebody who committed meanwhile: its state at the version that is judged
+        number, shown = chain.head, state_queries(str(chain.head), source="history.")
+    findings, rows = _differences(connection, lake, chain.version(number), stock, shown)
     behind = chain.head - number
     return Seen(
         looked_at=f"{counted(rows, 'row')} at version {number}",
@@ -264,16 +284,18 @@ def _compare_history(connection: Connection, lake: Lake, chain: Chain, stock: St
     )
 
 
-def _differences(connection: Connection, lake: Lake, version: Version, stock: Stock) -> tuple[list[str], int]:
+def _differences(
+    connection: Connection, lake: Lake, version: Version, stock: Stock, shown: Mapping[str, str]
+) -> tuple[list[str], int]:
     """Which tables have rows too many or too few, compared with a history that is made from the packages now."""
     if not stock.all_whole:
         raise UncheckedError("the packages it is made from are damaged, see 'packages' and 'compact'")
     connection.execute("ATTACH ':memory:' AS anew; USE anew")
     fill(connection, lake, version)
     rows, findings = 0, []
-    for table in state_queries("0"):
-        chosen = f"SELECT * {_HISTORY_LEAVES_OUT.get(table, '')}"
-        there, ours = f"{chosen} FROM history.main.{table}", f"{chosen} FROM anew.main.{table}"
+    for table, query in shown.items():
+        chosen = f"SELECT * {_HISTORY_LEAVES_OUT.get(table, '')} FROM"
+        there, ours = f"{chosen} ({query})", f"{chosen} anew.main.{table}"
         count = f"SELECT (SELECT count(*) FROM ({ours})), (SELECT count(*) FROM ({there} EXCEPT ALL {ours})), \
 (SELECT count(*) FROM ({ours} EXCEPT ALL {there}))"
         whole, many, few_ = connection.execute(count).fetchall()[0]

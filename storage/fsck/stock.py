@@ -15,7 +15,7 @@ from storage.fsck.folders import Inspected, InspectedCompact, inspect, inspect_c
 from storage.lake import Lake
 from storage.records import Row
 from storage.tables import COMPACT, Holding, as_frame
-from storage.versions import PackageEntry
+from storage.versions import PackageEntry, head_number
 
 REMADE_MANIFEST = "writes it anew: its tables are what the version says"
 ELSEWHERE = "moves it aside: a whole compact folder holds it"
@@ -125,13 +125,16 @@ def _own_holding(package: Inspected) -> Holding:
 
 
 def read_stock(lake: Lake, entries: Iterable[PackageEntry]) -> Stock:
-    """Inspect all packages of a version, and all compact folders."""
-    entries = list(entries)
+    """Inspect all packages of a version, then the compact folders, for a package is retired once it lies in one.
+
+    Compact folders with versions that were committed since are no concern of that version.
+    """
+    by_name = {entry.name: entry for entry in entries}
+    packages = tuple(inspect(lake.folder(entry), entry) for entry in by_name.values())
     folders = [path for path in sorted((lake.path / COMPACT).glob("*")) if COMPACT_NAME.fullmatch(path.name)]
-    return Stock(
-        packages=tuple(inspect(lake.folder(entry), entry) for entry in entries),
-        compact=tuple(inspect_compact(folder, {entry.name: entry for entry in entries}) for folder in folders),
-    )
+    since = range(max((entry.version for entry in by_name.values()), default=0) + 1, head_number(lake.versions) + 1)
+    old = [folder for folder in folders if int(folder.name.split("-")[1]) not in since]
+    return Stock(packages=packages, compact=tuple(inspect_compact(folder, by_name) for folder in old))
 
 
 def check_packages(stock: Stock) -> Seen:

@@ -56,7 +56,7 @@ def find_strays(lake: Lake, chain: Chain, stock: Stock, *, is_mine: bool) -> lis
     return [
         *found,
         *_stray_packages(lake, chain),
-        *_stray_chunks(lake, chain),
+        *_stray_chunks(lake, chain, is_mine=is_mine),
         *_stray_remains(lake),
         *_stray_runs(lake, stock),
         *_foreign(lake),
@@ -87,10 +87,10 @@ def _stray_packages(lake: Lake, chain: Chain) -> Iterator[Stray]:
             yield Stray(path=path, what=f"is a package that version {number} does not name")
 
 
-def _stray_chunks(lake: Lake, chain: Chain) -> Iterator[Stray]:
+def _stray_chunks(lake: Lake, chain: Chain, *, is_mine: bool) -> Iterator[Stray]:
     """Chunks that no version names; a commit that is under way writes its chunk first, under a name of its own."""
     named = {name for link in (*chain.links.values(), *chain.remade.values()) for name in link.chunks}
-    if chain.broken.keys() - chain.remade.keys() or is_held(lake.path / LAKE_LOCK):
+    if chain.broken.keys() - chain.remade.keys() or (not is_mine and is_held(lake.path / LAKE_LOCK)):
         return
     for path in sorted((lake.versions / CHUNKS).glob("*.json")):
         if path.stem not in named:
