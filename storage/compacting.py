@@ -44,6 +44,7 @@ def maintaining(lake: Lake) -> Iterator[None]:
     """Be the one who maintains a lake; LakeBusy when somebody else does. Clears what a killed one left."""
     with hold(lake.path / LOCK, purpose="maintenance", timeout=0):
         (lake.path / COMPACT).mkdir(exist_ok=True)
+        sync_folder(lake.path)
         for left in (lake.path / COMPACT).glob(".*"):
             shutil.rmtree(left)
         yield
@@ -181,6 +182,8 @@ def retire(lake: Lake, *, after: timedelta) -> list[PackageEntry]:
         if names.isdisjoint(entry.name for entry in found.covers):
             continue
         _check_compact(found)
+        for folder in (found.folder, found.folder.parent, lake.path):
+            sync_folder(folder)  # who named it may have been killed before that
         for entry in found.covers:
             if entry.name in names:
                 _remove(lake, lake.folder(entry))

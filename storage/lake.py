@@ -227,7 +227,7 @@ def clear_leftovers(path: Path, head: Version | None) -> None:
                 (folder / name).unlink()
     reached(Step.FILES_CLEARED)
     newest, chunks = (head.number, {chunk_name(sha256) for sha256 in head.chunks}) if head else (0, set())
-    _move_orphans(path, path / "packages", lambda name: _number(name) > newest)
+    _move_orphans(path, path / "packages", lambda name: number_of(name) > newest)
     _move_orphans(path, path / "versions" / CHUNKS, lambda name: name not in chunks)
     reached(Step.ORPHANS_ASIDE)
 
@@ -254,7 +254,7 @@ def move_aside(lake: Path, found: Path) -> Path:
 
 
 @lru_cache(maxsize=NAMES_IN_MEMORY)
-def _number(package: str) -> int:
+def number_of(package: str) -> int:
     """The version that a package's name says, 0 when it says none."""
     number, _, _ = package.partition("-")
     return int(number) if number.isdecimal() else 0

@@ -6,6 +6,7 @@ keep what they see. Each row is rewritten about once in its life: files with ROW
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 import lance
 from lance.optimize import Compaction, RewriteResult
@@ -66,9 +67,9 @@ def _name_rewritten(lake: Lake, number: int, results: list[RewriteResult], befor
 
 
 def retired_tags(lake: Lake, *, after: timedelta) -> list[int]:
-    """Versions whose tags may go: all that were committed so long ago, but the newest."""
+    """Versions whose tags may go: the oldest, up to the first that was not committed so long ago; never the newest."""
     before = datetime.now(UTC) - after
-    return [number for number in tagged_numbers(lake)[:-1] if read_link(lake, number).created_at <= before]
+    return list(takewhile(lambda number: read_link(lake, number).created_at <= before, tagged_numbers(lake)[:-1]))
 
 
 def retire_tags(lake: Lake, *, after: timedelta, timeout: float) -> tuple[list[int], int]:

@@ -14,15 +14,18 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
+from storage.durable import names_in, sync_folder
 from storage.errors import LakeDamaged, NoRoom
-from storage.lake import Lake, clear_leftovers
-from storage.packages import PackageDraft, read_manifest
+from storage.lake import Lake, clear_leftovers, number_of
+from storage.packages import PackageDraft, read_manifest, unseal
+from storage.projection import lance_folder
 from storage.records import CallRow, ImageRow, ModelRow, RecipeRow, TopicRow, VectorRow
 from storage.steps import Step, reached
 from storage.turn_rows import checked_vector
-from storage.turns_table import bring_up
-from storage.versions import Version
+from storage.turns_table import CHAIN_FILE, bring_up
+from storage.versions import Version, version_path
 
 SPARE_BYTES = 4 << 20
 MAY_COME_AGAIN = frozenset(kind.table for kind in (TopicRow, RecipeRow, ModelRow, ImageRow, VectorRow))
@@ -76,11 +79,29 @@ def recover(lake: Lake) -> Version | None:
     Changes nothing where all is well; may be killed itself at any point.
     """
     head = lake.head()
+    sync_folder(lake.versions)  # who named the newest version may have been killed before that
+    _refuse_lost_versions(lake, head)
     clear_leftovers(lake.path, head)
     if head:
         bring_up(lake, head)
     reached(Step.RECOVERED)
     return head
+
+
+def _refuse_lost_versions(lake: Lake, head: Version | None) -> None:
+    """LakeDamaged when the table was brought to a later version than the newest, whose packages are still there.
+
+    Its file is gone, then: to go on would put its packages aside and commit another version under its number. A lake
+    put back from an older copy has no such packages.
+    """
+    try:
+        brought_to = cast("int", unseal(lance_folder(lake) / CHAIN_FILE, "number")["number"])
+    except LakeDamaged:
+        return
+    newest = head.number if head else 0
+    if any(newest < number <= brought_to for number in map(number_of, names_in(lake.packages))):
+        path = version_path(lake.versions, brought_to)
+        raise LakeDamaged(f"{path} is missing, and its packages are there: 'interlake fsck --repair' makes it anew")
 
 
 def _check_vectors(drafts: Sequence[PackageDraft]) -> None:

@@ -54,7 +54,8 @@ def main() -> None:
     except OSError as error:
         _fail(f"{error.filename or 'the lake'}: {error.strerror or error}", BAD_INPUT)
     else:
-        sys.exit(code if isinstance(code, int) else FINE)
+        if code:
+            sys.exit(code)
 
 
 def _fail(message: str, code: int) -> None:

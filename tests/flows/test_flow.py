@@ -25,11 +25,11 @@ from models.errors import TerminalError, TransientError
 from storage.lake import Lake
 from storage.query import query
 from storage.steps import Step
+from tests.faults.test_hostile_content import HOSTILE
+from tests.faults.test_waiting import AT_A_STEP, PATIENCE, stopped
 from tests.flows.casts import fake_lake, grow
 from tests.flows.test_build import assert_conserved
-from tests.flows.test_hostile_content import HOSTILE
 from tests.flows.test_models_cli import interlake
-from tests.flows.test_waiting import AT_A_STEP, PATIENCE, stopped
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

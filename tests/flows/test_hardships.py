@@ -11,10 +11,12 @@ import pytest
 from flows.asked import BuildOptions
 from flows.claim import tidy_runs
 from flows.opening import open_build
+from flows.soundness import mend_lake
 from flows.standing import read_status
 from flows.topics.catalogue import read_templates
 from models.chat import ChatRequest
 from models.errors import ContentError, TerminalError
+from storage.errors import LakeDamaged
 from storage.query import query
 from storage.records import CallRow, RunEndRow
 from storage.slots import is_alive
@@ -173,3 +175,16 @@ def test_a_stray_file_among_the_runs_is_left_alone(tmp_path: Path) -> None:
     (lake.runs / ".DS_Store").touch()
     assert grow(lake.path, ONE).counts()["kept"] == 2
     assert [path.name for path in lake.runs.iterdir()] == [".DS_Store"]
+
+
+def test_a_newest_version_that_is_lost_is_damage_while_its_packages_are_there(tmp_path: Path) -> None:
+    lake = fake_lake(tmp_path / "lake")
+    grow(lake.path, ONE)
+    head = lake.version()
+    (lake.versions / f"{head.number:06d}.json").unlink()
+    with pytest.raises(LakeDamaged, match="fsck --repair"):
+        grow(lake.path, ONE)
+    assert not list((lake.path / "aside").iterdir())
+    assert mend_lake(lake.path, lock_timeout=5).is_sound
+    assert lake.version().sha256 == head.sha256
+    assert grow(lake.path, ONE).counts()["kept"] == 2

@@ -11,9 +11,9 @@ from storage.errors import LakeDamaged
 from storage.lake import Lake
 from storage.records import CallRow
 from storage.spool import read_spool
+from tests.faults.test_waiting import ONE
 from tests.flows.casts import Troupe, assert_fsck_finds_nothing, fake_lake, grow
 from tests.flows.test_build import assert_conserved
-from tests.flows.test_waiting import ONE
 
 
 def tear(path: Path, at: int) -> str:

@@ -31,7 +31,7 @@ AT_A_STEP = """
 import os, signal, sys
 from pathlib import Path
 from tests.flows.casts import Troupe, grow
-from tests.flows.test_waiting import ONE
+from tests.faults.test_waiting import ONE
 steps = [sys.argv[2]]
 def stop(event, given):
     if event == "interlake.step" and given[0] in steps:
@@ -45,7 +45,7 @@ AT_A_QUESTION = """
 import os, signal, sys
 from pathlib import Path
 from tests.flows.casts import Troupe, grow
-from tests.flows.test_waiting import ONE
+from tests.faults.test_waiting import ONE
 def stop(_):
     if len(troupe.asked) == 6:
         os.kill(os.getpid(), signal.SIGSTOP)

@@ -102,7 +102,7 @@ from flows.progress import LISTENER
 from models.errors import TerminalError
 from storage.lake import Lake
 from tests.flows.casts import Troupe, grow
-from tests.flows.test_clock import ONE
+from tests.faults.test_clock import ONE
 clock = open(os.environ["CLOCK_MOVED_BY"], "r+b", buffering=0)
 def move(seconds):
     clock.seek(0)

@@ -25,7 +25,8 @@ from storage.records import (
     VectorRow,
 )
 from storage.turns_table import bring_up, open_newest
-from tests.flows.casts import fake_lake, grow
+from tests.flows.casts import Troupe, fake_lake, grow
+from tests.flows.old_lake import SameEncoder
 
 NAN = np.full(32, np.nan, dtype="<f4").tobytes()
 
@@ -168,9 +169,6 @@ def test_a_broken_invariant_is_named(lake: Lake, violate: Callable[[Lake], None]
 
 def test_an_unflagged_pair_above_the_thresholds_is_named(tmp_path: Path) -> None:
     """A program that skips deciding: it says `kept` of a sample that repeats another."""
-    from tests.flows.casts import Troupe
-    from tests.flows.old_lake import SameEncoder
-
     lake = fake_lake(tmp_path / "lake")
     grow(lake.path, BuildOptions(new_topics=1, samples_per_topic=2, turns=1), Troupe(encoder=SameEncoder()))
     decisions = [
