@@ -37,8 +37,8 @@ def maintain_lake(
         maintenance.lift_format()
         for number in range(len(maintenance.groups)):
             compact_packages(maintenance, number, maintenance.label(number))
+        retire_old(maintenance)  # before what loses its tag now, which somebody may have opened a moment ago
         optimize_table(maintenance)
-        retire_old(maintenance)
         done = maintenance.finish()
         get_run_logger().info("%d packages compacted into %d folders", done.compacted, done.folders)
         show_sizes(done)

@@ -70,7 +70,8 @@ class Maintenance:
         """Remove what was compacted long enough ago, when that was asked for; returns a line about it."""
         if self.retire_after is None:
             return "nothing is retired: no retention was given"
-        packages = retire(self.lake, after=self.retire_after)
+        with self.lake.lock(purpose="maintenance", timeout=self._timeout):
+            packages = retire(self.lake, after=self.retire_after)
         tags, freed = retire_tags(self.lake, after=self.retire_after, timeout=self._timeout)
         self._retired = (len(packages), len(tags))
         return f"retired {len(packages)} packages, {len(tags)} tags and {freed} bytes of the table that no tag needs"

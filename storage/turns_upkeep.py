@@ -38,12 +38,15 @@ def optimize(lake: Lake, *, timeout: float) -> Optimized:
     folder = str(table_folder(lake))
     with writing(lake, purpose="maintenance", timeout=timeout) as writer:
         planned = lance.dataset(folder, version=lance_version_of(lake, writer.head.number))
+        which = table_folder(lake).stat().st_ino
     before = len(planned.get_fragments())
     plan = Compaction.plan(planned, {"target_rows_per_fragment": ROWS_PER_FILE, "num_threads": 1})
     results = [task.execute(planned) for task in plan.tasks]
     if not results:
         return Optimized(files_before=before, files_after=before, is_done=True)
     with writing(lake, purpose="maintenance", timeout=timeout) as writer:
+        if table_folder(lake).stat().st_ino != which:  # it was made anew meanwhile
+            return Optimized(files_before=before, files_after=before, is_done=False)
         return _name_rewritten(lake, writer.head.number, results, before)
 
 
