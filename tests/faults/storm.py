@@ -83,8 +83,8 @@ class Storm:
 
     def _start(self, job: str, *options: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "tests.faults.worker", str(self.lake.path), job, *options]
-        errors = self.lake.path.with_name("errors").open("a")
-        return subprocess.Popen(command, stderr=errors, text=True)
+        with self.lake.path.with_name("errors").open("a") as errors:
+            return subprocess.Popen(command, stderr=errors, text=True)
 
     def _ended(self, child: "subprocess.Popen[str]") -> bool:
         if child.poll() is None:
