@@ -14,6 +14,8 @@ MOST_DIMS = 2**16
 """How many dims the proof of `margin` covers."""
 
 _ROUNDOFF = 2.0**-24
+_SMALL = 2**18
+"""How many multiplications OpenBLAS does in the thread that asks for them, and leaves to no others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,8 +47,8 @@ class Rows:
         return Rows(self.vectors[start:end], self.norms[start:end])
 
     def directions(self) -> Matrix:
-        """The rows divided by their norms in float64, then rounded to float32."""
-        return (self.vectors / self.norms[:, np.newaxis]).astype(np.float32)
+        """The rows divided by their norms in float64, then rounded to float32, as columns: of shape (dims, rows)."""
+        return np.ascontiguousarray((self.vectors / self.norms[:, np.newaxis]).astype(np.float32).T)
 
 
 def margin(dims: int) -> float:
@@ -82,9 +84,24 @@ def close_pairs(directions: Matrix, kept: Rows, threshold: float) -> Pairs:
     """
     if not -1.0 <= threshold <= 1.0:
         raise ValueError(f"a threshold of similarity lies in [-1, 1], not {threshold}")
-    if directions.shape[1] != kept.vectors.shape[1]:
-        raise ValueError(f"rows of equal dims are compared, not {directions.shape} with {kept.vectors.shape}")
-    floor = (threshold - margin(directions.shape[1])) * kept.norms
+    if directions.shape[0] != kept.vectors.shape[1]:
+        raise ValueError(f"rows of equal dims are compared, not {directions.shape[::-1]} with {kept.vectors.shape}")
+    floor = (threshold - margin(directions.shape[0])) * kept.norms
     lower: Matrix = np.nextafter(floor.astype(np.float32), np.float32(-np.inf))
-    close = directions @ kept.vectors.T >= lower
-    return np.argwhere(close).astype(np.int64, copy=False) if close.any() else np.empty((0, 2), dtype=np.int64)
+    close = _products(kept.vectors, directions) >= lower[:, np.newaxis]
+    return np.argwhere(close.T).astype(np.int64, copy=False) if close.any() else np.empty((0, 2), dtype=np.int64)
+
+
+def _products(kept: Matrix, directions: Matrix) -> Matrix:
+    """`kept @ directions`, in many small products.
+
+    One large one is shared out to threads, and on a machine that is busy otherwise these wait for each other: it was
+    seen to take fifty times as long, while small ones in one thread take as long as they do on an idle machine.
+    """
+    rows = max(1, _SMALL // max(1, directions.size))
+    whole = len(kept) - len(kept) % rows
+    found: Matrix = np.empty((len(kept), directions.shape[1]), dtype=np.float32)
+    slices = kept[:whole].reshape(whole // rows, rows, kept.shape[1])
+    np.matmul(slices, directions, out=found[:whole].reshape(whole // rows, rows, directions.shape[1]))
+    np.matmul(kept[whole:], directions, out=found[whole:])
+    return found

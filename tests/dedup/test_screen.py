@@ -86,7 +86,7 @@ def test_pairs_within_one_ulp_of_the_threshold_are_kept_though_blas_rounds_below
         for threshold in (exact, math.nextafter(exact, -1.0), math.nextafter(exact, 1.0)):
             assert screened(a[None], b[None], threshold) == [(0, 0)]
         new, kept = Rows.of(a[None]), Rows.of(b[None])
-        product = float((new.directions() @ kept.vectors.T)[0, 0]) / float(kept.norms[0])
+        product = float((kept.vectors @ new.directions())[0, 0]) / float(kept.norms[0])
         lost_without_margin += product < exact
         assert abs(product - exact) <= margin(dims)
     assert lost_without_margin > 0
@@ -99,7 +99,7 @@ def test_the_margin_covers_a_float32_sum_in_the_worst_order_with_cancellation(di
         a, b = unit(*source.standard_normal(dims)), unit(*source.standard_normal(dims))
         new, kept = Rows.of(a[None]), Rows.of(b[None])
         total = np.float32(0.0)
-        for term in np.sort(new.directions()[0] * b):
+        for term in np.sort(new.directions()[:, 0] * b):
             total += term
         assert abs(float(total) / float(kept.norms[0]) - cosine(a, b)) <= margin(dims)
 
@@ -135,6 +135,12 @@ def test_pairs_come_in_order() -> None:
     rows = np.stack([unit(1, 0)] * 3)
     pairs = close_pairs(Rows.of(rows[:2]).directions(), Rows.of(rows), 0.5)
     assert pairs.tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
+
+
+@pytest.mark.parametrize("kept_rows", [1, 31, 32, 33, 64, 100])
+def test_pairs_are_found_in_every_slice_of_the_kept_rows(kept_rows: int) -> None:
+    rows = directions(np.random.default_rng(3), kept_rows, 128, "isotropic")
+    assert screened(rows[:64], rows, 0.99) == [(row, row) for row in range(min(64, kept_rows))]
 
 
 def test_no_rows_give_no_pairs() -> None:
