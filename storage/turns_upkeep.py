@@ -19,6 +19,8 @@ from storage.turns_table import open_newest, sync_table
 from storage.writing import writing
 
 ROWS_PER_FILE = 8192
+CONFLICT = "commit conflict"
+"""What Lance says, in an OSError like all else, when somebody deleted rows of the files that were rewritten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,9 @@ def _name_rewritten(lake: Lake, number: int, results: list[RewriteResult], befor
     rows = newest.count_rows()
     try:
         Compaction.commit(newest, results)
-    except (OSError, RuntimeError, ValueError):
+    except OSError as error:
+        if CONFLICT not in str(error):
+            raise
         return Optimized(files_before=before, files_after=before, is_done=False)
     reached(Step.TABLE_OPTIMIZED)
     table = open_newest(lake)

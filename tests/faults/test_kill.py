@@ -18,8 +18,8 @@ from storage.records import TurnRow
 from storage.steps import Step
 from tests.faults.ledgers import Log, assert_reported_is_there, recorded
 from tests.faults.soundness import assert_sound
-from tests.faults.worker import Ledger, build, log_path, maintain, rebuild_all, reembed
-from tests.flows.casts import fake_lake, grow
+from tests.faults.worker import Ledger, build, log_path, rebuild_all, reembed
+from tests.flows.casts import fake_lake, grow, maintain
 from tests.flows.test_build import assert_conserved
 
 BATCH = 2
@@ -127,7 +127,7 @@ def finish(lake: Lake, job: str) -> None:
         reembed(lake)
         return
     if job == "maintain":
-        maintain(lake)
+        maintain(lake, days=0)
     if job == "rebuild":
         rebuild_all(lake)
     build(lake, Ledger(log_path(lake.path)))

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import storage.versions
 from flows.asked import BuildOptions
-from flows.maintaining import open_maintenance
 from flows.opening import open_build
 from flows.reembedding import open_reembedding
 from flows.studio import Cast
@@ -28,6 +27,7 @@ from storage.history import history_path, publish
 from storage.lake import Lake
 from storage.steps import EVENT, Step
 from storage.turns_table import rebuild
+from tests.flows.casts import maintain
 
 OPTIONS = BuildOptions(new_topics=2, samples_per_topic=2, turns=1)
 
@@ -127,16 +127,6 @@ def build_on(lake: Lake, ledger: Ledger, options: BuildOptions, latency: float) 
         pass
 
 
-def maintain(lake: Lake, *, retire_after_days: float | None = 0) -> None:
-    with open_maintenance(lake.path, least=1, retire_after_days=retire_after_days, lock_timeout=20) as maintenance:
-        maintenance.lift_format()
-        for number in range(len(maintenance.groups)):
-            maintenance.compact(number)
-        maintenance.optimize()
-        maintenance.retire()
-        maintenance.finish()
-
-
 def rebuild_all(lake: Lake) -> None:
     with lake.lock(purpose="rebuild", timeout=20):
         rebuild(lake, lake.version())
@@ -177,7 +167,7 @@ def main() -> None:
     jobs: dict[str, Callable[[], object]] = {
         "build": lambda: build(lake, ledger, options, asked.latency),
         "build-on": lambda: build_on(lake, ledger, options, asked.latency),
-        "maintain": lambda: maintain(lake),
+        "maintain": lambda: maintain(lake, days=0),
         "rebuild": lambda: rebuild_all(lake),
         "reembed": lambda: reembed(lake),
     }

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from flows.asked import BuildOptions
 from flows.lakes import make_lake
+from flows.maintaining import open_maintenance
 from flows.opening import open_build
 from flows.run import Run
 from flows.settings import Settings
@@ -90,3 +91,14 @@ def grow(
             run.make(number)
             run.commit(number)
     return run
+
+
+def maintain(lake: Lake, *, days: float | None = None) -> None:
+    """Maintain as the flow does, without Prefect; `days` is the retention, None keeps everything."""
+    with open_maintenance(lake.path, least=1, retire_after_days=days, lock_timeout=20) as maintenance:
+        maintenance.lift_format()
+        for number in range(len(maintenance.groups)):
+            maintenance.compact(number)
+        maintenance.retire()
+        maintenance.optimize()
+        maintenance.finish()

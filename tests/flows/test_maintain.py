@@ -1,8 +1,10 @@
 """Maintenance of a real lake: builds, readers, old versions and the command line before and after it."""
 
 import json
+import resource
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from click.testing import CliRunner
 
 from flows.asked import BuildOptions
 from flows.cli.main import cli
-from flows.maintaining import open_maintenance
+from flows.soundness import check_soundness
 from storage.history import history_path
 from storage.lake import Lake
 from storage.packages import seal, unseal
@@ -18,9 +20,10 @@ from storage.projection import lance_version_of, tagged_numbers
 from storage.query import query
 from storage.records import CallRow, TurnRow
 from storage.tables import read_compact
-from storage.turns_table import count, open_at, read_turns
+from storage.turns_table import count, open_at, open_newest, read_turns
 from storage.turns_upkeep import optimize
-from tests.flows.casts import Troupe, fake_lake, grow
+from storage.writing import Writer, writing
+from tests.flows.casts import Troupe, fake_lake, grow, maintain
 from tests.flows.test_build import assert_conserved
 
 ONE = BuildOptions(new_topics=1, samples_per_topic=2, turns=1)
@@ -34,16 +37,6 @@ def lake(tmp_path: Path) -> Iterator[Lake]:
         grow(lake.path, ONE)
     yield lake
     read_compact.cache_clear()
-
-
-def maintain(lake: Lake, *, days: float | None = None) -> None:
-    with open_maintenance(lake.path, least=1, retire_after_days=days, lock_timeout=5) as maintenance:
-        maintenance.lift_format()
-        for number in range(len(maintenance.groups)):
-            maintenance.compact(number)
-        maintenance.optimize()
-        maintenance.retire()
-        maintenance.finish()
 
 
 def shown(lake: Lake) -> list[object]:
@@ -82,6 +75,40 @@ def test_the_table_of_turns_has_fewer_files_and_every_tag_until_tags_are_retired
     assert tagged_numbers(lake) == [numbers[-1]]
     head = query(lake, "SELECT version, lance_version FROM versions ORDER BY version").rows()
     assert head == [*((number, None) for number in numbers[:-1]), (numbers[-1], lance_version_of(lake, numbers[-1]))]
+
+
+@pytest.mark.parametrize("reason", ["rows are deleted", "the disk is full"])
+def test_a_rewrite_that_cannot_be_named_is_left_for_the_next_time_or_told(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    entered = []
+
+    @contextmanager
+    def meddled(lake: Lake, *, purpose: str, timeout: float) -> Iterator[Writer]:
+        with writing(lake, purpose=purpose, timeout=timeout) as writer:
+            entered.append(purpose)
+            if len(entered) == 2 and reason == "rows are deleted":
+                open_newest(lake).delete("turn = 1 AND version = 3")
+            if len(entered) == 2 and reason == "the disk is full":
+                limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+                try:
+                    yield writer
+                finally:
+                    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+            else:
+                yield writer
+
+    monkeypatch.setattr("storage.turns_upkeep.writing", meddled)
+    if reason == "rows are deleted":
+        assert not optimize(lake, timeout=5).is_done
+    else:
+        with pytest.raises(OSError, match=r"too large|os error 27"):
+            optimize(lake, timeout=5)
+    monkeypatch.undo()
+    grow(lake.path, ONE)
+    assert check_soundness(lake.path).is_sound
+    assert optimize(lake, timeout=5).is_done
 
 
 def test_a_reader_at_work_is_not_disturbed(lake: Lake) -> None:

@@ -16,10 +16,9 @@ from storage.query import query
 from storage.records import CallRow
 from storage.tables import read_compact
 from storage.turns_table import read_turns
-from tests.flows.casts import Troupe, grow
+from tests.flows.casts import Troupe, grow, maintain
 from tests.flows.old_lake import contents
 from tests.flows.test_build import assert_conserved
-from tests.flows.test_maintain import maintain
 
 OLD = Path(__file__).with_name("old_lakes")
 FORMATS = sorted(READABLE)
