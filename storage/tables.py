@@ -15,12 +15,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from storage.canonical import Json
 from storage.errors import LakeDamaged
@@ -52,8 +50,12 @@ class Holding:
 
     def has(self, table: str) -> bool:
         """Whether the table is there to be read."""
-        known = self.tables
-        return table in (known if known is not None else _tables_of(self.folder))
+        if self.tables is not None:
+            return table in self.tables
+        try:
+            return table in _tables_of(self.folder)
+        except LakeDamaged as error:
+            return self._elsewhere(error).has(table)
 
     def path(self, table: str) -> Path:
         return self.folder / f"{table}.parquet"
@@ -64,7 +66,10 @@ class Holding:
 
     def picture(self, image: ImageRow, package: str) -> bytes:
         """A picture's bytes; LakeDamaged as `read_picture`."""
-        return read_picture(self.pack(package), image)
+        try:
+            return read_picture(self.pack(package), image)
+        except LakeDamaged as error:
+            return self._elsewhere(error).picture(image, package)
 
     def read(self, table: str, columns: Sequence[str], among: Among | None = None) -> pa.Table | None:
         """Columns of the rows meant, and `version` and `package`; None when there is no such table.
@@ -74,10 +79,23 @@ class Holding:
         if not self.has(table):
             return None
         wanted = list(dict.fromkeys([*columns, *([among.column] if among else [])]))
-        found = self._read_compact(table, wanted, among) if self.is_compact else self._read_own(table, wanted)
+        try:
+            found = self._read_compact(table, wanted, among) if self.is_compact else self._read_own(table, wanted)
+        except LakeDamaged as error:
+            return self._elsewhere(error).read(table, columns, among)
         if among:
             found = found.filter(_chosen(found, among))
         return found.select([*columns, *PLACE])
+
+    def _elsewhere(self, error: LakeDamaged) -> "Holding":
+        """Where the rows are now, if their package was retired after it was looked up; else the error is raised."""
+        if self.is_compact or self.folder.exists():
+            raise error
+        packages = self.folder.parent
+        (found,) = find_holdings(packages, packages.parent / COMPACT, self.entries)
+        if not found.is_compact:
+            raise error
+        return found
 
     def _read_own(self, table: str, columns: Sequence[str]) -> pa.Table:
         (entry,) = self.entries
@@ -91,17 +109,22 @@ class Holding:
         with _opened(path) as file:
             parts = [file.schema_arrow.empty_table().select(wanted)]
             for number in range(file.num_row_groups):
-                if not self.is_whole and not self._is_meant(file.read_row_group(number, ["version"])).any():
-                    continue
-                if among and not pc.any(_chosen(file.read_row_group(number, [among.column]), among)).as_py():
+                if any(not _has_any(file.read_row_group(number, [each.column]), each) for each in self._meant(among)):
                     continue
                 part = file.read_row_group(number, wanted, use_threads=False).select(wanted)
-                parts.append(part if self.is_whole else part.filter(pa.array(self._is_meant(part))))
+                parts.append(part if self.is_whole else part.filter(_chosen(part, self._mine())))
         return pa.concat_tables(parts)
 
-    def _is_meant(self, rows: pa.Table) -> NDArray[np.bool_]:
-        numbers = rows["version"].to_numpy()
-        return (numbers >= self.entries[0].version) & (numbers <= self.entries[-1].version)
+    def _mine(self) -> Among:
+        """The rows of the packages that are meant, of all that a compact folder holds."""
+        return Among(column="package", values={entry.name for entry in self.entries})
+
+    def _meant(self, among: Among | None) -> list[Among]:
+        return [*([] if self.is_whole else [self._mine()]), *([among] if among else [])]
+
+
+def _has_any(rows: pa.Table, among: Among) -> bool:
+    return bool(pc.any(_chosen(rows, among)).as_py())
 
 
 def _chosen(rows: pa.Table, among: Among) -> "pa.ChunkedArray[Any] | pa.BooleanArray":

@@ -185,6 +185,20 @@ def test_one_at_a_time_maintains_and_clears_what_a_killed_one_left(lake: Lake) -
             pass
 
 
+def test_who_looked_packages_up_before_they_were_retired_reads_on(lake: Lake) -> None:
+    head = lake.version()
+    holdings, (place, *_) = lake.holdings(head), list(lake.find_pictures(head, {sha256_hex(PICTURE)}))
+    before = [holding.read(kind.table, kind.columns()) for holding in holdings for kind in TABLES.values()]
+    compact_all(lake)
+    with maintaining(lake):
+        retire(lake, after=NOW)
+    assert [holding.read(kind.table, kind.columns()) for holding in holdings for kind in TABLES.values()] == before
+    assert place.read() == PICTURE
+    (lake.path / "compact").rename(lake.path / "elsewhere")
+    with pytest.raises(LakeDamaged, match="is missing"):
+        holdings[0].read("topics", ["name"])
+
+
 def test_lookups_in_a_compact_folder_find_what_they_look_for(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.compacting.PIECE_BYTES", 1)
     compact_all(lake)
