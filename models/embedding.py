@@ -1,6 +1,7 @@
 """Asking for a vector: a picture or a text in, float32 of unit norm out."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -33,9 +34,13 @@ class EmbedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding:
-    """`vector` is float32 of shape (dims,), finite, of unit norm to 1e-5."""
+    """`vector` is float32 of shape (dims,), finite, of unit norm to 1e-5.
+
+    `backend` is what the encoder told of this answer alone (the batch it was computed in): recorded, never compared.
+    """
 
     vector: Vector
+    backend: Mapping[str, Json] = field(default_factory=dict)
 
 
 class Encoder(Protocol):
