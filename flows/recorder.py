@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
@@ -18,7 +18,8 @@ from models.embedding import EmbedRequest, Encoder, Vector
 from models.errors import ContentError, TransientError
 from models.identity import Json, ModelIdentity
 from models.picture import Picture
-from storage.canonical import canonical_text, content_sha256, derive_id, sha256_hex
+from storage.calls import answer_hash
+from storage.canonical import canonical_text, derive_id, sha256_hex
 from storage.records import CallRow, VectorRow
 from storage.spool import RecordedCall
 
@@ -85,8 +86,8 @@ class Question:
 class Tape(Protocol):
     """Where calls are looked up and kept."""
 
-    def find(self, call_id: str, request_key: str) -> RecordedCall | None:
-        """This call with this request, or else an answer that anybody got to the same request."""
+    def find(self, at: Address, request_key: str) -> RecordedCall | None:
+        """The call of this place with this request, or else an answer that anybody got to the same request."""
         ...
 
     def keep(self, call: RecordedCall) -> None:
@@ -173,15 +174,16 @@ class Recorder:
         return np.frombuffer(call.attachments[call.row.vector_sha256 or ""], dtype="<f4").astype(np.float32)
 
     async def _answer(self, at: Address, asked: Question) -> RecordedCall:
-        request_key = content_sha256(asked.request)
-        call = self._tape.find(at.call_id(), request_key) or await self._ask(at, request_key, asked)
+        request = canonical_text(asked.request)
+        request_key = sha256_hex(request.encode())
+        call = self._tape.find(at, request_key) or await self._ask(at, request, request_key, asked)
         call = _moved_to(call, at)
         self._tape.keep(call)
         if call.row.error is not None:
             raise ContentError(call.row.error, json.loads(call.row.response)["message"])
         return call
 
-    async def _ask(self, at: Address, request_key: str, asked: Question) -> RecordedCall:
+    async def _ask(self, at: Address, request: str, request_key: str, asked: Question) -> RecordedCall:
         started_at = datetime.now(UTC)
         answer, tries, seconds = await self._send_until_answered(asked)
         row = CallRow(
@@ -190,7 +192,7 @@ class Recorder:
             request_key=request_key,
             model_id=model_id(asked.model.identity),
             seed=asked.seed,
-            request=canonical_text(asked.request),
+            request=request,
             response=canonical_text(answer.response),
             error=answer.error,
             image_sha256=sha256_hex(answer.picture) if answer.picture is not None else None,
@@ -203,7 +205,7 @@ class Recorder:
             backend=canonical_text(dict(answer.backend)) if answer.backend else None,
             started_at=started_at,
         )
-        return RecordedCall(row, answer.attachments())
+        return RecordedCall(replace(row, answer_sha256=answer_hash(row)), answer.attachments())
 
     async def _send_until_answered(self, asked: Question) -> tuple[Answer, int, float]:
         """The answer, how often it was asked for, and the seconds of the last time, waiting for room left out.

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
+from flows.recorder import Address
 from storage.errors import LakeDamaged
 from storage.records import CallRow
 from storage.spool import RecordedCall, Spool, read_call, read_calls_of, read_spool
@@ -84,7 +85,8 @@ class BatchTape:
         self._kept = {call.row.call_id for call in read_calls_of(spool.path)}
         shelf.add(spool.path)
 
-    def find(self, call_id: str, request_key: str) -> RecordedCall | None:
+    def find(self, at: Address, request_key: str) -> RecordedCall | None:
+        call_id = at.call_id()
         for call in (self._committed.get(call_id), self._answered.get(request_key)):
             if call and call.row.request_key == request_key:
                 return call

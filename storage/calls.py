@@ -1,7 +1,9 @@
-"""Recorded calls as they lie in the packages, together with the bytes that they name."""
+"""Recorded calls as they lie in the packages, with the bytes that they name, and whether they are what was recorded."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
+from storage.canonical import content_sha256, sha256_hex
 from storage.errors import LakeDamaged
 from storage.lake import Lake
 from storage.records import CallRow, ImageRow, VectorRow, from_arrow
@@ -10,33 +12,82 @@ from storage.tables import Among, Holding, packages_of
 from storage.versions import Version
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlteredCall:
+    """A call that is not what was recorded: its request, its response, or bytes that it names."""
+
+    row: CallRow
+    problem: str
+
+
+def answer_hash(row: CallRow) -> str:
+    """What guards an answer: sha256 over [response, error, image, vector, prompt tokens, completion tokens]."""
+    told = [row.response, row.error, row.image_sha256, row.vector_sha256, row.prompt_tokens, row.completion_tokens]
+    return content_sha256(told)
+
+
 def read_calls(lake: Lake, version: Version, sample_ids: Collection[str]) -> Iterator[RecordedCall]:
     """All committed calls of some samples, in commit order, pictures and vectors attached.
 
-    LakeDamaged when a file of a package is gone or cannot be read, or lacks what a call names.
+    LakeDamaged when a file of a package is gone or cannot be read, and for a call that was altered.
     """
-    for holding in lake.holdings(version):
-        yield from _calls_in(holding, sample_ids)
+    for call in check_calls(lake, version, sample_ids):
+        if isinstance(call, AlteredCall):
+            raise LakeDamaged(f"call {call.row.call_id} is not what was recorded: {call.problem}")
+        yield call
 
 
-def _calls_in(holding: Holding, sample_ids: Collection[str]) -> Iterator[RecordedCall]:
-    table = holding.read(CallRow.table, CallRow.columns(), Among(column="sample_id", values=sample_ids))
-    rows = list(from_arrow(CallRow, table)) if table is not None else []
-    named = {sha256 for row in rows for sha256 in (row.image_sha256, row.vector_sha256) if sha256}
-    attached = dict(_attachments(holding, named)) if named else {}
-    for row in rows:
-        theirs = [sha256 for sha256 in (row.image_sha256, row.vector_sha256) if sha256]
-        missing = [sha256 for sha256 in theirs if sha256 not in attached]
-        if missing:
-            raise LakeDamaged(f"{holding.folder} lacks {missing[0]}, which call {row.call_id} names")
-        yield RecordedCall(row, {sha256: attached[sha256] for sha256 in theirs})
+def check_calls(lake: Lake, version: Version, sample_ids: Collection[str]) -> Iterator[RecordedCall | AlteredCall]:
+    """As `read_calls`, but a call that was altered is named, with what is wrong, and the others come all the same."""
+    for holding in lake.holdings_of(CallRow, version):
+        table = holding.read(CallRow.table, CallRow.columns(), Among(column="sample_id", values=sample_ids))
+        rows = list(from_arrow(CallRow, table)) if table is not None else []
+        attached = dict(_attachments(holding, {sha256 for row in rows for sha256 in _named(row)}))
+        for row in rows:
+            problem = next(_problems(row, attached, holding), None)
+            yield AlteredCall(row=row, problem=problem) if problem else RecordedCall(row, _theirs(row, attached))
 
 
-def _attachments(holding: Holding, named: Collection[str]) -> Iterator[tuple[str, bytes]]:
+def _named(row: CallRow) -> list[str]:
+    return [sha256 for sha256 in (row.image_sha256, row.vector_sha256) if sha256]
+
+
+def _theirs(row: CallRow, attached: Mapping[str, bytes | LakeDamaged]) -> dict[str, bytes]:
+    found = {sha256: attached[sha256] for sha256 in _named(row)}
+    return {sha256: data for sha256, data in found.items() if isinstance(data, bytes)}
+
+
+def _problems(row: CallRow, attached: Mapping[str, bytes | LakeDamaged], holding: Holding) -> Iterator[str]:
+    if sha256_hex(row.request.encode()) != row.request_key:
+        yield "its request does not hash to its key"
+    if row.answer_sha256 is not None and answer_hash(row) != row.answer_sha256:
+        yield "its response is not what its own hash says"
+    for sha256 in _named(row):
+        found = attached.get(sha256)
+        if found is None:
+            yield f"{holding.folder} lacks {sha256}, which it names"
+        elif isinstance(found, LakeDamaged):
+            yield str(found)
+
+
+def _attachments(holding: Holding, named: Collection[str]) -> Iterator[tuple[str, bytes | LakeDamaged]]:
+    """The bytes by their hash; what is wrong with them where they are not what it says."""
+    if not named:
+        return
     images = holding.read(ImageRow.table, ImageRow.columns(), Among(column="image_sha256", values=named))
     if images is not None:
         for image, package in zip(from_arrow(ImageRow, images), packages_of(images), strict=True):
-            yield image.image_sha256, holding.picture(image, package)
+            yield image.image_sha256, _picture(holding, image, package)
     vectors = holding.read(VectorRow.table, VectorRow.columns(), Among(column="vector_sha256", values=named))
     if vectors is not None:
-        yield from ((row.vector_sha256, row.vector) for row in from_arrow(VectorRow, vectors))
+        for row in from_arrow(VectorRow, vectors):
+            is_same = sha256_hex(row.vector) == row.vector_sha256
+            where = f"{holding.path(VectorRow.table)} has other bytes under vector {row.vector_sha256}"
+            yield row.vector_sha256, row.vector if is_same else LakeDamaged(where)
+
+
+def _picture(holding: Holding, image: ImageRow, package: str) -> bytes | LakeDamaged:
+    try:
+        return holding.picture(image, package)
+    except LakeDamaged as error:
+        return error

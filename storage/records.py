@@ -66,9 +66,21 @@ def to_arrow(kind: type[R], rows: Sequence[R]) -> pa.Table:
     return pa.Table.from_pydict(columns, schema=kind.schema())
 
 
+def with_later_columns(kind: type[Row], table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """An Arrow table with columns that came later than it, null in all its rows; KeyError for one that may not be."""
+    for name in columns:
+        if name not in table.column_names:
+            field = kind.schema().field(name)
+            if not field.nullable:
+                raise KeyError(f"table {kind.table} lacks the column {name}")
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
+
+
 def from_arrow(kind: type[R], table: pa.Table) -> Iterator[R]:
-    """Rows of an Arrow table that may have more columns than this code knows."""
-    for values in table.select(list(kind.columns())).to_pylist():
+    """Rows of an Arrow table that may have other columns than this code knows: more, or fewer that came later."""
+    names = list(kind.columns())
+    for values in with_later_columns(kind, table, names).select(names).to_pylist():
         yield kind(**values)
 
 
@@ -246,7 +258,8 @@ class CallRow(Row):
 
     `response` is JSON; `error` is the reason word when the backend answered without usable content. `seconds` is
     wall time; `tries` counts requests sent, repeats after transient errors included. `backend` is JSON of what the
-    backend told of this answer alone (fingerprint, batch), null where it told nothing.
+    backend told of this answer alone (fingerprint, batch), null where it told nothing. `answer_sha256` guards what was
+    answered, see `answer_hash`; null in calls that were recorded before there was one.
     """
 
     table = "calls"
@@ -273,6 +286,7 @@ class CallRow(Row):
     tries: Annotated[int, PROVENANCE]
     backend: Annotated[str | None, PROVENANCE]
     started_at: Annotated[datetime, PROVENANCE]
+    answer_sha256: Annotated[str | None, PROVENANCE] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

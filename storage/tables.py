@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from storage.canonical import Json
 from storage.errors import LakeDamaged
 from storage.packages import IMAGE_PACK, MANIFEST, read_manifest, read_picture, unseal
-from storage.records import ImageRow
+from storage.records import TABLES, ImageRow, with_later_columns
 from storage.versions import PackageEntry
 
 COMPACT = "compact"
@@ -99,7 +99,7 @@ class Holding:
 
     def _read_own(self, table: str, columns: Sequence[str]) -> pa.Table:
         (entry,) = self.entries
-        found = read_file(self.path(table), columns)
+        found = _chosen_columns(read_file(self.path(table), columns), table, columns)
         version = pa.repeat(pa.scalar(entry.version, pa.int64()), len(found))
         return found.append_column("version", version).append_column("package", pa.repeat(entry.name, len(found)))
 
@@ -107,11 +107,11 @@ class Holding:
         """Piece by piece (row group), leaving out those that have none of the rows meant."""
         path, wanted = self.path(table), [*columns, *PLACE]
         with _opened(path) as file:
-            parts = [file.schema_arrow.empty_table().select(wanted)]
+            parts = [_chosen_columns(file.schema_arrow.empty_table(), table, wanted)]
             for number in range(file.num_row_groups):
                 if any(not _has_any(file.read_row_group(number, [each.column]), each) for each in self._meant(among)):
                     continue
-                part = file.read_row_group(number, wanted, use_threads=False).select(wanted)
+                part = _chosen_columns(file.read_row_group(number, wanted, use_threads=False), table, wanted)
                 parts.append(part if self.is_whole else part.filter(_chosen(part, self._mine())))
         return pa.concat_tables(parts)
 
@@ -121,6 +121,10 @@ class Holding:
 
     def _meant(self, among: Among | None) -> list[Among]:
         return [*([] if self.is_whole else [self._mine()]), *([among] if among else [])]
+
+
+def _chosen_columns(rows: pa.Table, table: str, columns: Sequence[str]) -> pa.Table:
+    return with_later_columns(TABLES[table], rows, columns).select(list(columns))
 
 
 def _has_any(rows: pa.Table, among: Among) -> bool:
@@ -221,11 +225,10 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def read_file(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """A Parquet file's columns (all of them by default); LakeDamaged when it is gone or cannot be read."""
+    """A Parquet file's columns (all by default), as far as it has them; LakeDamaged when it is gone or unreadable."""
     with _opened(path) as file:
         # Threads cost more than they bring: most packages hold the few rows of one batch.
-        found = file.read(columns=list(columns) if columns is not None else None, use_threads=False)
-    return found if columns is None else found.select(list(columns))
+        return file.read(columns=list(columns) if columns is not None else None, use_threads=False)
 
 
 def check_end(path: Path) -> None:

@@ -105,7 +105,7 @@ class ShortTape:
     def __init__(self) -> None:
         self.kept: list[RecordedCall] = []
 
-    def find(self, call_id: str, request_key: str) -> RecordedCall | None:  # noqa: ARG002
+    def find(self, at: Address, request_key: str) -> RecordedCall | None:  # noqa: ARG002
         return None
 
     def keep(self, call: RecordedCall) -> None:

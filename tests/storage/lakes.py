@@ -239,7 +239,7 @@ def iteration_row(sample_id: str, turn: int, stage: str, number: int) -> Iterati
 def call_row(call_id: str, sample_id: str, *, request: str = "{}", response: str = "{}") -> CallRow:
     return CallRow(
         call_id=call_id,
-        request_key=f"key-{call_id}",
+        request_key=sha256_hex(request.encode()),
         sample_id=sample_id,
         turn=1,
         stage="question",

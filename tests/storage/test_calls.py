@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from storage.calls import read_calls
+from storage.calls import AlteredCall, answer_hash, check_calls, read_calls
 from storage.canonical import sha256_hex
 from storage.errors import LakeDamaged
 from storage.lake import Lake
 from storage.records import CallRow
+from storage.spool import RecordedCall
 from tests.storage.lakes import call_row, commit, direction, make_lake, package, png, vector_row
 
 PICTURE, VECTOR = png(7), direction(10)
@@ -53,5 +55,32 @@ def test_a_file_that_is_gone_or_torn_is_damage(lake: Lake, name: str, data: byte
 def test_a_call_that_names_bytes_which_its_package_lacks_is_damage(tmp_path: Path) -> None:
     lake = make_lake(tmp_path)
     commit(lake, package(replace(call_row("c1", "s1"), image_sha256="ab" * 32)))
-    with pytest.raises(LakeDamaged, match="which call c1 names"):
+    with pytest.raises(LakeDamaged, match=r"call c1 .*which it names"):
         read(lake, "s1")
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"response": '{"text":"other"}'}, "its response is not what its own hash says"),
+        ({"prompt_tokens": 11}, "its response is not what its own hash says"),
+        ({"request": '{"seed":2}'}, "its request does not hash to its key"),
+    ],
+)
+def test_a_call_that_was_altered_is_named_and_the_others_come(
+    tmp_path: Path, changed: dict[str, Any], problem: str
+) -> None:
+    lake = make_lake(tmp_path)
+    row = call_row("c1", "s1")
+    guarded = replace(row, answer_sha256=answer_hash(row))
+    commit(lake, package(replace(guarded, **changed), replace(guarded, call_id="c2")))
+    altered, whole = check_calls(lake, lake.version(), ["s1"])
+    assert isinstance(altered, AlteredCall)
+    assert (altered.row.call_id, altered.problem) == ("c1", problem)
+    assert isinstance(whole, RecordedCall)
+    with pytest.raises(LakeDamaged, match="call c1 is not what was recorded"):
+        read(lake, "s1")
+
+
+def test_a_call_from_before_answers_were_guarded_is_taken_as_it_is(lake: Lake) -> None:
+    assert all(call.row.answer_sha256 is None for call in read_calls(lake, lake.version(), ["s1", "s2"]))
