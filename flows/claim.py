@@ -1,8 +1,5 @@
 """How a run begins and ends in the lake: its claim on slots, its last word, and what may be tidied away after it."""
 
-import importlib.metadata
-import os
-import platform
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -10,6 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from flows.environment import describe_environment
 from flows.plan import BuildPlan, BuildRequest, plan_build
 from flows.recipe import model_rows
 from flows.workshop import Workshop
@@ -24,8 +22,6 @@ from storage.slots import is_alive, run_lock, slot_states, unended_runs, unfinis
 from storage.steps import Step, reached
 from storage.versions import Version
 from storage.writing import writing
-
-LIBRARIES = ("prefect", "duckdb", "lancedb", "pylance", "polars", "pyarrow", "numpy", "pillow")
 
 
 def claim_slots(shop: Workshop, request: BuildRequest, *, flow_run_id: str | None) -> BuildPlan:
@@ -132,13 +128,3 @@ def tidy_runs(shop: Workshop) -> None:
             if folder.is_dir() and folder.name not in needed and not is_alive(shop.lake, folder.name):
                 shutil.rmtree(folder)
                 reached(Step.RUN_TIDIED)
-
-
-def describe_environment() -> dict[str, str | int]:
-    """Versions and machine, as kept with each run."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count() or 0,
-        **{name: importlib.metadata.version(name) for name in LIBRARIES},
-    }
