@@ -167,7 +167,7 @@ class Recorder:
         async def send() -> Answer:
             embedding = await model.embed(request)
             _refuse_unfit(embedding.vector, model.dims)
-            return Answer(response={}, vector=embedding.vector.astype("<f4").tobytes())
+            return Answer(response={}, backend=embedding.backend, vector=embedding.vector.astype("<f4").tobytes())
 
         asked = Question(request=request.canonical(), seed=None, model=model, send=send)
         call = await self._answer(at, asked)
