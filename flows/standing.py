@@ -1,7 +1,8 @@
-"""How a lake stands: its topics, its slots by outcome, the runs that are at work. Reads packages alone."""
+"""How a lake stands, or stood at a version: topics, slots by outcome, runs at work. Reads packages alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -11,24 +12,31 @@ from flows.topics.pick import TopicState
 from storage.lake import Lake
 from storage.records import ModelRow
 from storage.slots import is_alive, slot_states, topic_states
+from storage.versions import Version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How a lake stands. `outcomes` counts slots; `running` has a line for each living run."""
+    """How a lake stands, or stood at an earlier version. `outcomes` counts slots.
+
+    `running` has a line for each living run, `interrupted` counts open slots of dead ones: both are of now, and None
+    where an earlier version is meant.
+    """
 
     path: Path
     version: int
+    created_at: datetime
     topics: int
     topics_covered: int
     planned: int
     outcomes: Mapping[str, int]
     models: tuple[str, ...]
-    running: tuple[str, ...]
-    interrupted: int
+    running: tuple[str, ...] | None = None
+    interrupted: int | None = None
 
     def json(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in self.__slots__} | {"path": str(self.path)}
+        known = {name: getattr(self, name) for name in self.__slots__ if getattr(self, name) is not None}
+        return known | {"path": str(self.path)}
 
 
 def read_status(path: Path) -> Status:
@@ -36,21 +44,35 @@ def read_status(path: Path) -> Status:
     lake = Lake.open(path)
     head = lake.version()
     slots = slot_states(lake, head)
-    topics = topic_states(lake, head, slots)
-    counted = dict(slots.group_by("outcome").len().iter_rows())
     still_open = slots.filter(pl.col("outcome") == "open")["run_id"].to_list()
     alive = [run_id for run_id in dict.fromkeys(still_open) if is_alive(lake, run_id)]
     progress = [read_progress(lake.runs / run_id) for run_id in alive]
+    return replace(
+        _status(lake, path, head, slots),
+        running=tuple(f"run {now.run_id[:8]}: {now.line()}" for now in progress if now),
+        interrupted=sum(run_id not in alive for run_id in still_open),
+    )
+
+
+def read_status_at(path: Path, number: int) -> Status:
+    """The state of a version; NotALake, NoSuchThing for one that is not there."""
+    lake = Lake.open(path)
+    version = lake.version(number)
+    return _status(lake, path, version, slot_states(lake, version))
+
+
+def _status(lake: Lake, path: Path, version: Version, slots: pl.DataFrame) -> Status:
+    topics = topic_states(lake, version, slots)
+    counted = dict(slots.group_by("outcome").len().iter_rows())
     return Status(
         path=path,
-        version=head.number,
+        version=version.number,
+        created_at=version.created_at,
         topics=topics.height,
         topics_covered=topics.filter(pl.col("slots") > 0).height,
         planned=slots.height,
         outcomes={name: counted.get(name, 0) for name in OUTCOMES},
-        models=tuple(lake.scan(ModelRow, head).select("name").unique().sort("name").collect()["name"]),
-        running=tuple(f"run {now.run_id[:8]}: {now.line()}" for now in progress if now),
-        interrupted=sum(run_id not in alive for run_id in still_open),
+        models=tuple(lake.scan(ModelRow, version).select("name").unique().sort("name").collect()["name"]),
     )
 
 

@@ -16,18 +16,20 @@ if TYPE_CHECKING:
 @click.command()
 @lake_option
 @json_option
-def status(*, lake_path: Path, as_json: bool) -> None:
+@click.option("--version", "number", type=click.IntRange(min=1), help="How it stood at this version.")
+def status(*, lake_path: Path, as_json: bool, number: int | None) -> None:
     """How the lake stands: version, topics, slots by outcome, and runs that are at work."""
-    from flows.standing import read_status
+    from flows.standing import read_status, read_status_at
 
-    now = read_status(lake_path)
+    now = read_status(lake_path) if number is None else read_status_at(lake_path, number)
     if as_json:
         print_json(now.json())
         return
-    click.echo(plain(f"lake {now.path}, version {now.version}, models: {', '.join(now.models) or 'none used yet'}"))
+    since = f"version {now.version} of {now.created_at:%Y-%m-%d %H:%M} UTC"
+    click.echo(plain(f"lake {now.path}, {since}, models: {', '.join(now.models) or 'none used yet'}"))
     click.echo(f"topics: {now.topics_covered} of {now.topics} have samples")
     click.echo(f"slots: {now.planned} planned = " + " + ".join(f"{now.outcomes[state]} {state}" for state in OUTCOMES))
-    for line in now.running:
+    for line in now.running or ():
         click.echo(f"at work: {line}")
     if now.interrupted:
         click.echo(f"{now.interrupted} open slots belong to no living run; 'interlake build' finishes them")

@@ -1,8 +1,32 @@
-"""One Prefect server for all tests that run flows."""
+"""One Prefect server for all tests that run flows, and the command line as tests call it."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+from flows.cli.main import main
+
+Said = tuple[int, str, str]
+Interlake = Callable[..., Said]
+
+
+@pytest.fixture
+def interlake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Interlake:
+    """Calls the command in this process; returns exit code, standard output and standard error."""
+
+    def call(*words: str | int | Path) -> Said:
+        monkeypatch.setattr(sys, "argv", ["interlake", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
 
 
 @pytest.fixture(scope="session")

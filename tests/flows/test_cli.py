@@ -8,35 +8,14 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from flows.cli.main import main
 from storage.packages import seal
 from tests.flows.casts import fake_lake, grow
+from tests.flows.conftest import Interlake
 from tests.flows.test_build import TWO_BY_TWO
-
-Said = tuple[int, str, str]
-Interlake = Callable[..., Said]
-
-
-@pytest.fixture
-def interlake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Interlake:
-    """Calls the command in this process; returns exit code, standard output and standard error."""
-
-    def call(*words: str | Path) -> Said:
-        monkeypatch.setattr(sys, "argv", ["interlake", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture
