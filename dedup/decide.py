@@ -1,75 +1,25 @@
 """Which turns repeat an earlier one and which samples that leaves. Knows vectors and ids, no files and no models."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, pairwise
+from itertools import chain, groupby
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from dedup.screen import Matrix, Pairs, Rows, close_pairs
-from dedup.similarity import Vector, check_vector, cosine
+from dedup.kept import KeptTurns
+from dedup.screen import Matrix, Pairs, close_pairs
+from dedup.similarity import cosine
+from dedup.turns import TurnKey, TurnRows, TurnVectors, check_dims, in_order
 
 BLOCK_ROWS = 1024
 """As many turns are compared with as many at once, or fewer with more: a product of matrices wants to be large."""
-STORED_ROWS = 16 * BLOCK_ROWS
-"""How many kept turns lie in one piece of memory, which is taken only as it fills."""
+
+Excused: TypeAlias = Mapping[str, Collection[str]]
+"""By sample id: other samples that it is not compared with."""
+NOBODY: Excused = {}
 
 Policy: TypeAlias = Literal["both", "image", "text", "either"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class TurnKey:
-    """Which turn; sorts by sample id, then turn."""
-
-    sample_id: str
-    turn: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TurnVectors:
-    """A turn as it is compared: `image` and `text` (of the caption), float32 of shape (dims,), finite, of unit norm.
-
-    Both come from one encoder, so their dims are equal. ValueError otherwise, with the turn and the reason.
-    """
-
-    sample_id: str
-    turn: int
-    image: Vector
-    text: Vector
-
-    def __post_init__(self) -> None:
-        name = f"turn {self.turn} of sample {self.sample_id}"
-        check_vector(self.image, what=f"image vector of {name}")
-        check_vector(self.text, what=f"text vector of {name}")
-        if self.image.shape != self.text.shape:
-            raise ValueError(f"{name}: image has {self.image.shape[0]} dims, text {self.text.shape[0]}")
-
-    @property
-    def key(self) -> TurnKey:
-        return TurnKey(sample_id=self.sample_id, turn=self.turn)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TurnRows:
-    """Vectors of some turns, a row each."""
-
-    images: Rows
-    texts: Rows
-
-    @classmethod
-    def of(cls, turns: Sequence[TurnVectors]) -> "TurnRows":
-        return cls(
-            images=Rows.of(np.stack([turn.image for turn in turns])),
-            texts=Rows.of(np.stack([turn.text for turn in turns])),
-        )
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def part(self, start: int, end: int) -> "TurnRows":
-        """Turns `start` to `end` (without it), copying nothing."""
-        return TurnRows(images=self.images.part(start, end), texts=self.texts.part(start, end))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,120 +79,71 @@ class Decision:
     keepers: tuple[TurnVectors, ...] = ()
 
 
-class KeptTurns:
-    """The growing index of kept, unflagged turns of one encoder, in the order in which a keeper is named.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """By what a turn repeats another: the thresholds, and whom it is not compared with."""
 
-    Their vectors lie in blocks of STORED_ROWS turns, so that nothing is copied when it grows.
-    """
+    thresholds: Thresholds
+    excused: Excused
 
-    def __init__(self, *, encoder: str) -> None:
-        self.encoder = encoder
-        self._keys: list[TurnKey] = []
-        self._known: set[TurnKey] = set()
-        self._samples: set[str] = set()
-        self._blocks: list[TurnRows] = []
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def __contains__(self, sample_id: str) -> bool:
-        return sample_id in self._samples
-
-    @property
-    def dims(self) -> int | None:
-        """Dims of the vectors; None while there are none."""
-        return self._blocks[0].images.vectors.shape[1] if self._blocks else None
-
-    def blocks(self) -> Iterator[TurnRows]:
-        """All vectors, in the order of keepers; not to be changed."""
-        for start, block in zip(range(0, len(self), STORED_ROWS), self._blocks, strict=True):
-            yield block.part(0, len(self) - start)
-
-    def require_encoder(self, encoder: str) -> None:
-        """ValueError when `encoder` is not the one whose vectors are here."""
-        if encoder != self.encoder:
-            raise ValueError(f"vectors of encoder {encoder} cannot be compared with those of {self.encoder}: re-embed")
-
-    def turn(self, place: int) -> TurnVectors:
-        """The turn at a place in the order of keepers, from 0."""
-        key, block, row = self._keys[place], self._blocks[place // STORED_ROWS], place % STORED_ROWS
-        image, text = block.images.vectors[row].copy(), block.texts.vectors[row].copy()
-        return TurnVectors(sample_id=key.sample_id, turn=key.turn, image=image, text=text)
-
-    def add(self, turns: Iterable[TurnVectors], *, encoder: str) -> None:
-        """Append the keepers of one version, sorted by sample id and turn; call once a version, in version order.
-
-        ValueError, and nothing is added, for another encoder, other dims, or a turn that is there already.
-        """
-        self.require_encoder(encoder)
-        ordered = _in_order(turns)
-        _check_dims(ordered, self.dims)
-        known = [turn.key for turn in ordered if turn.key in self._known]
-        if known:
-            raise ValueError(f"turn {known[0].turn} of sample {known[0].sample_id} is in the index already")
-        if ordered:
-            self._append(TurnRows.of(ordered))
-        keys = [turn.key for turn in ordered]
-        self._keys += keys
-        self._known.update(keys)
-        self._samples.update(key.sample_id for key in keys)
-
-    def _append(self, rows: TurnRows) -> None:
-        """Copy rows to the end of the last block, and into as many new ones as it takes."""
-        done = 0
-        while done < len(rows):
-            block, filled = divmod(len(self) + done, STORED_ROWS)
-            if block == len(self._blocks):
-                self._blocks.append(_empty_block(rows.images.vectors.shape[1]))
-            part = rows.part(done, done + STORED_ROWS - filled)
-            for ours, theirs in ((self._blocks[block].images, part.images), (self._blocks[block].texts, part.texts)):
-                ours.vectors[filled : filled + len(part)] = theirs.vectors
-                ours.norms[filled : filled + len(part)] = theirs.norms
-            done += len(part)
-
-
-def _empty_block(dims: int) -> TurnRows:
-    images, texts = (
-        Rows(np.empty((STORED_ROWS, dims), dtype=np.float32), np.empty(STORED_ROWS, dtype=np.float64)) for _ in range(2)
-    )
-    return TurnRows(images=images, texts=texts)
+    def first_match(self, turn: TurnVectors, keepers: Iterable[TurnVectors]) -> DuplicateTurn | None:
+        """The first of `keepers` that `turn` repeats, by exact similarities."""
+        spared = self.excused.get(turn.sample_id, ())
+        for keeper in keepers:
+            if keeper.sample_id in spared:
+                continue
+            image, text = cosine(turn.image, keeper.image), cosine(turn.text, keeper.text)
+            if self.thresholds.are_reached(image=image, text=text):
+                return DuplicateTurn(
+                    sample_id=turn.sample_id,
+                    turn=turn.turn,
+                    kept_sample_id=keeper.sample_id,
+                    kept_turn=keeper.turn,
+                    image_similarity=image,
+                    text_similarity=text,
+                )
+        return None
 
 
 def decide(
-    kept: KeptTurns, newcomers: Iterable[TurnVectors], thresholds: Thresholds, *, block: int = BLOCK_ROWS
+    kept: KeptTurns,
+    newcomers: Iterable[TurnVectors],
+    thresholds: Thresholds,
+    *,
+    excused: Excused = NOBODY,
+    block: int = BLOCK_ROWS,
 ) -> Decision:
     """Decide the turns of one version, whatever order they come in, against `kept` and each other.
 
     A turn is a duplicate when a keeper of another sample reaches the thresholds: one in `kept`, or one of a smaller
     sample id among the newcomers. The first such keeper is named, in the order of `kept`, then of sample id and turn.
     A sample is dropped when all its turns are duplicates; otherwise its unflagged turns are keepers for what follows.
-    `kept` is not changed. `block` bounds the memory (block * block similarities) and has no other effect. The
+    By `excused` a newcomer is no duplicate of some samples, whatever their vectors: those that it is made to take the
+    place of. `kept` is not changed. `block` bounds the memory (block * block similarities) and has no other effect. The
     newcomers' vectors must be of `kept.encoder` (see `KeptTurns.require_encoder`). ValueError for other dims, for a
     turn given twice, and for a sample that is in `kept` already, since a sample is decided whole.
     """
-    ordered = _in_order(newcomers)
-    _check_dims(ordered, kept.dims)
+    ordered = in_order(newcomers)
+    check_dims(ordered, kept.dims)
     decided = [turn.sample_id for turn in ordered if turn.sample_id in kept]
     if decided:
         raise ValueError(f"sample {decided[0]} was kept before; a sample is decided once, with all its turns")
-    fresh = KeptTurns(encoder=kept.encoder)
+    fresh, measure = KeptTurns(encoder=kept.encoder), Measure(thresholds=thresholds, excused=excused)
     parts: list[Decision] = []
     for chunk in _whole_samples(ordered, block):
-        part = _decide_chunk((kept, fresh), chunk, thresholds, block)
+        part = _decide_chunk((kept, fresh), chunk, measure, block)
         fresh.add(part.keepers, encoder=kept.encoder)
         parts.append(part)
     return _joined(parts)
 
 
-def _decide_chunk(
-    indexes: Sequence[KeptTurns], chunk: Sequence[TurnVectors], thresholds: Thresholds, block: int
-) -> Decision:
+def _decide_chunk(indexes: Sequence[KeptTurns], chunk: Sequence[TurnVectors], measure: Measure, block: int) -> Decision:
     """Decide some whole samples in order, against the indexes (earlier ones first) and then each other."""
     found: dict[TurnKey, DuplicateTurn] = {}
     for index in indexes:
         unsettled = [turn for turn in chunk if turn.key not in found]
-        found |= _first_matches(index, unsettled, thresholds, block)
-    rivals = _earlier_rivals([turn for turn in chunk if turn.key not in found], thresholds, block)
+        found |= _first_matches(index, unsettled, measure, block)
+    rivals = _earlier_rivals([turn for turn in chunk if turn.key not in found], measure.thresholds, block)
     parts: list[Decision] = []
     keepers: set[TurnKey] = set()
     for _, turns in groupby(chunk, key=lambda turn: turn.sample_id):
@@ -250,7 +151,7 @@ def _decide_chunk(
         for turn in sample:
             # A sample's own turns become keepers only after all of them are decided, so they never stand here.
             standing = (rival for rival in rivals.get(turn.key, ()) if rival.key in keepers)
-            match = found.get(turn.key) or _first_match(turn, standing, thresholds)
+            match = found.get(turn.key) or measure.first_match(turn, standing)
             if match:
                 found[turn.key] = match
         parts.append(_decide_sample(sample, found))
@@ -269,17 +170,17 @@ def _decide_sample(sample: Sequence[TurnVectors], found: dict[TurnKey, Duplicate
 
 
 def _first_matches(
-    index: KeptTurns, turns: Sequence[TurnVectors], thresholds: Thresholds, block: int
+    index: KeptTurns, turns: Sequence[TurnVectors], measure: Measure, block: int
 ) -> dict[TurnKey, DuplicateTurn]:
     """For each turn that has one, its first match in the index."""
     found: dict[TurnKey, DuplicateTurn] = {}
     if not turns or not len(index):
         return found
     unsettled = np.ones(len(turns), dtype=np.bool_)
-    for pairs in _screened(TurnRows.of(turns), index.blocks(), thresholds, block):
+    for pairs in _screened(TurnRows.of(turns), index.blocks(), measure.thresholds, block):
         wanted = pairs[unsettled[pairs[:, 0]]]
         for row, places in groupby(wanted.tolist(), key=lambda pair: int(pair[0])):
-            match = _first_match(turns[row], (index.turn(place) for _, place in places), thresholds)
+            match = measure.first_match(turns[row], (index.turn(place) for _, place in places))
             if match:
                 found[turns[row].key] = match
                 unsettled[row] = False
@@ -341,22 +242,6 @@ def _combined(combine: Callable[[Pairs, Pairs], Pairs], a: Pairs, b: Pairs, widt
     return np.stack(np.divmod(numbers, width), axis=1)
 
 
-def _first_match(turn: TurnVectors, keepers: Iterable[TurnVectors], thresholds: Thresholds) -> DuplicateTurn | None:
-    """The first of `keepers` that `turn` repeats, by exact similarities."""
-    for keeper in keepers:
-        image, text = cosine(turn.image, keeper.image), cosine(turn.text, keeper.text)
-        if thresholds.are_reached(image=image, text=text):
-            return DuplicateTurn(
-                sample_id=turn.sample_id,
-                turn=turn.turn,
-                kept_sample_id=keeper.sample_id,
-                kept_turn=keeper.turn,
-                image_similarity=image,
-                text_similarity=text,
-            )
-    return None
-
-
 def _whole_samples(ordered: Sequence[TurnVectors], size: int) -> Iterator[list[TurnVectors]]:
     """Runs of whole samples of at most `size` turns, or of one sample that is longer."""
     chunk: list[TurnVectors] = []
@@ -368,25 +253,6 @@ def _whole_samples(ordered: Sequence[TurnVectors], size: int) -> Iterator[list[T
         chunk = chunk + sample
     if chunk:
         yield chunk
-
-
-def _in_order(turns: Iterable[TurnVectors]) -> list[TurnVectors]:
-    """Sorted by sample id and turn; ValueError when a turn is there twice."""
-    ordered = sorted(turns, key=lambda turn: turn.key)
-    for a, b in pairwise(ordered):
-        if a.key == b.key:
-            raise ValueError(f"turn {a.turn} of sample {a.sample_id} is given twice")
-    return ordered
-
-
-def _check_dims(turns: Sequence[TurnVectors], dims: int | None) -> None:
-    """ValueError unless all vectors have `dims` dims, or, where that is None, as many as the first."""
-    for turn in turns:
-        dims = dims or turn.image.shape[0]
-        if turn.image.shape[0] != dims:
-            raise ValueError(
-                f"turn {turn.turn} of sample {turn.sample_id} has {turn.image.shape[0]} dims, others have {dims}"
-            )
 
 
 def _joined(parts: Sequence[Decision]) -> Decision:

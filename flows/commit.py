@@ -7,7 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from dedup.decide import Decision, KeptTurns, TurnVectors, decide
+from dedup.decide import Decision, decide
+from dedup.kept import KeptTurns
+from dedup.turns import TurnVectors
 from flows.deciding import Ruling
 from flows.errors import UserError
 from flows.plan import PlannedSlot

@@ -12,7 +12,9 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Protocol
 
-from dedup.decide import Decision, KeptTurns, TurnVectors, decide
+from dedup.decide import Decision, decide
+from dedup.kept import KeptTurns
+from dedup.turns import TurnVectors
 from flows.claim import died_rows, ended, living_run, publish_if_free, start_row, tidy_runs
 from flows.deciding import Ruling
 from flows.engine import Engine

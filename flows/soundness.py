@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from dedup.decide import KeptTurns, Thresholds, TurnVectors, decide
+from dedup.decide import Thresholds, decide
+from dedup.kept import KeptTurns
+from dedup.turns import TurnVectors
 from flows.settings import FILE, SettingsError, read_settings
 from storage.errors import LakeDamaged
 from storage.fsck.check import Survey, look_over, settled, survey

@@ -16,7 +16,8 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from dedup.decide import Decision, TurnVectors
+from dedup.decide import Decision
+from dedup.turns import TurnVectors
 from flows.commit import Committer, FinishedBatch
 from flows.deciding import Ruling
 from flows.workshop import Workshop

@@ -7,8 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from dedup.decide import Thresholds, TurnVectors
+from dedup.decide import Thresholds
 from dedup.similarity import Vector
+from dedup.turns import TurnVectors
 
 Flag = tuple[str, int, str, int, float, float]
 """Sample, turn, kept sample, kept turn, image similarity, text similarity."""

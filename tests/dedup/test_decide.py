@@ -6,18 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dedup.decide import (
-    STORED_ROWS,
-    Decision,
-    DuplicateTurn,
-    KeptTurns,
-    Policy,
-    Thresholds,
-    TurnKey,
-    TurnVectors,
-    decide,
-)
+from dedup.decide import Decision, DuplicateTurn, Policy, Thresholds, decide
+from dedup.kept import STORED_ROWS, KeptTurns
 from dedup.similarity import Vector, cosine
+from dedup.turns import TurnKey, TurnVectors
 from tests.dedup.oracle import unit
 
 CLOSE = Thresholds(image=0.95, text=0.95)
@@ -276,3 +268,13 @@ def test_thresholds_that_are_no_similarities_are_refused(value: float) -> None:
 def test_an_unknown_policy_is_refused() -> None:
     with pytest.raises(ValueError, match="policy is one of both, image, text, either"):
         Thresholds(image=0.9, text=0.9, policy="neither")  # type: ignore[arg-type]
+
+
+def test_a_sample_is_no_duplicate_of_those_it_is_excused_from_and_still_one_of_others() -> None:
+    kept, again = index(turn("a", 0, 0)), [turn("b", 0, 0), turn("c", 0, 0)]
+    alone = decide(kept, again[:1], CLOSE, excused={"b": ["a"]})
+    assert (alone.kept_samples, alone.duplicates) == (("b",), ())
+    both = decide(kept, again, CLOSE, excused={"b": ["a"], "c": ["a"]})
+    assert (both.kept_samples, named(both)) == (("b",), [("c", 0, "b", 0)])
+    one_way = decide(kept, again, CLOSE, excused={"a": ["b"]})
+    assert one_way.dropped_samples == ("b", "c")

@@ -8,8 +8,10 @@ from itertools import groupby
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.decide import Decision, KeptTurns, Policy, Thresholds, TurnVectors, decide
+from dedup.decide import Decision, Policy, Thresholds, decide
+from dedup.kept import KeptTurns
 from dedup.similarity import Vector
+from dedup.turns import TurnVectors
 from tests.dedup.oracle import Verdict, exact_cosine, judge, unit
 
 POLICIES: tuple[Policy, ...] = ("both", "image", "text", "either")
