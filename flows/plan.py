@@ -14,7 +14,7 @@ from flows.topics.pick import TopicState, draw_template, least_covered, pick_top
 from storage.canonical import canonical_text, derive_id, derive_seed
 from storage.lake import Lake
 from storage.records import ClaimRow, RunStartRow
-from storage.slots import is_alive, slot_states, topic_states
+from storage.slots import is_alive, samples_of_slots, slot_states, topic_states
 from storage.versions import Version
 
 
@@ -31,7 +31,11 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedSlot:
-    """One sample to be made. `retry` counts how often the slot failed before; `templates` are ids, one a turn."""
+    """One sample to be made. `retry` counts how often the slot failed before; `templates` are ids, one a turn.
+
+    `siblings` are samples of the same slot by other recipes: never duplicates of each other, and whose answers are
+    taken where a request is the same.
+    """
 
     slot_id: str
     sample_id: str
@@ -40,6 +44,7 @@ class PlannedSlot:
     slot_number: int
     retry: int
     templates: tuple[str, ...]
+    siblings: tuple[str, ...] = ()
 
     def claim(self, *, position: int, batch: int, recipe_id: str, run_id: str) -> ClaimRow:
         return ClaimRow(
@@ -98,10 +103,18 @@ def plan_build(lake: Lake, version: Version, recipe: Recipe, request: BuildReque
     states = slot_states(lake, version)
     topics = topic_states(lake, version, states)
     by_id = {row["topic_id"]: row for row in topics.iter_rows(named=True)}
-    planner = _Planner(recipe=recipe, seed=lake.seed, turns=request.turns, templates=read_templates(), topics=by_id)
     left_open = _left_open(lake, states)
     answered_for = _answered_for(lake, version, left_open)
     failed = states.filter(pl.col("outcome") == "failed") if request.retry_failed else states.clear()
+    again = [*left_open["slot_id"], *failed["slot_id"]]
+    planner = _Planner(
+        recipe=recipe,
+        seed=lake.seed,
+        turns=request.turns,
+        templates=read_templates(),
+        topics=by_id,
+        samples=samples_of_slots(lake, version, again),
+    )
     resumed = [planner.again(row, retry=row["retry"]) for row in left_open.iter_rows(named=True)]
     retried = [planner.again(row, retry=row["retry"] + 1) for row in failed.iter_rows(named=True)]
     wanted = max(0, request.new_topics - answered_for)
@@ -148,6 +161,7 @@ class _Planner:
     turns: int
     templates: Sequence[Template]
     topics: Mapping[str, dict[str, Any]]
+    samples: Mapping[str, Sequence[str]]
 
     def new(self, topic: TopicState, count: int) -> list[PlannedSlot]:
         """The topic's next slots."""
@@ -166,14 +180,16 @@ class _Planner:
         drawn = list(templates[: self.turns])
         for turn in range(len(drawn) + 1, self.turns + 1):
             drawn.append(self._draw(slot_id, turn, drawn))
+        sample_id = self.recipe.sample_id(slot_id)
         return PlannedSlot(
             slot_id=slot_id,
-            sample_id=self.recipe.sample_id(slot_id),
+            sample_id=sample_id,
             topic_id=topic_id,
             topic=topic,
             slot_number=number,
             retry=retry,
             templates=tuple(drawn),
+            siblings=tuple(other for other in self.samples.get(slot_id, ()) if other != sample_id),
         )
 
     def _draw(self, slot_id: str, turn: int, taken: Sequence[str]) -> str:

@@ -9,8 +9,9 @@ from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
 
 from flows.claim import publish_if_free
-from flows.commit import Committed, Committer, FinishedBatch
+from flows.commit import Committed, Committer
 from flows.engine import Engine
+from flows.packing import FinishedBatch
 from flows.plan import BuildPlan, PlannedSlot
 from flows.progress import OUTCOMES, Progress, ProgressBoard
 from flows.recorder import Answer, Asked, Recorder, finish_all

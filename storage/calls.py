@@ -31,13 +31,13 @@ def read_calls(lake: Lake, version: Version, sample_ids: Collection[str]) -> Ite
 
     LakeDamaged when a file of a package is gone or cannot be read, and for a call that was altered.
     """
-    for call in check_calls(lake, version, sample_ids):
+    for call in examine_calls(lake, version, sample_ids):
         if isinstance(call, AlteredCall):
             raise LakeDamaged(f"call {call.row.call_id} is not what was recorded: {call.problem}")
         yield call
 
 
-def check_calls(lake: Lake, version: Version, sample_ids: Collection[str]) -> Iterator[RecordedCall | AlteredCall]:
+def examine_calls(lake: Lake, version: Version, sample_ids: Collection[str]) -> Iterator[RecordedCall | AlteredCall]:
     """As `read_calls`, but a call that was altered is named, with what is wrong, and the others come all the same."""
     for holding in lake.holdings_of(CallRow, version):
         table = holding.read(CallRow.table, CallRow.columns(), Among(column="sample_id", values=sample_ids))

@@ -1,5 +1,8 @@
 """What one version adds to the turns that later ones are compared with, read from its own packages alone."""
 
+from collections.abc import Iterator
+
+from storage.embeddings import embedded_turns, read_standing
 from storage.lake import Lake
 from storage.turn_rows import decided_samples, find_vectors, made_in, shown_turns
 from storage.turns_table import KeptVectors
@@ -28,3 +31,16 @@ def new_keepers(lake: Lake, version: Version) -> list[KeptVectors] | None:
         )
         for turn in turns
     ]
+
+
+def all_keepers(lake: Lake, version: Version) -> Iterator[KeptVectors]:
+    """The unflagged turns of all kept samples by version, sample id and turn, read from the packages alone.
+
+    LakeDamaged when a vector is nowhere; what decisions rest on several encoders comes encoder by encoder.
+    """
+    standing = read_standing(lake, version)
+    kept = [sample_id for sample_id, is_kept in standing.kept.items() if is_kept]
+    for encoder in sorted(standing.encoders):
+        for turn in embedded_turns(lake, version, encoder, kept):
+            if (turn.sample_id, turn.turn) not in standing.flagged:
+                yield turn

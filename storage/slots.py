@@ -71,6 +71,16 @@ def taken_over(lake: Lake, version: Version, *, after: int, run_id: str, slot_id
     return set(latest.values()) - {run_id}
 
 
+def samples_of_slots(lake: Lake, version: Version, slot_ids: Collection[str]) -> dict[str, list[str]]:
+    """By slot the samples that were claimed for it, one for each generation recipe, in the order of their claims."""
+    found: dict[str, list[str]] = {slot_id: [] for slot_id in slot_ids}
+    if slot_ids:
+        for claim in lake.rows(ClaimRow, version, Among(column="slot_id", values=slot_ids)):
+            if claim.sample_id not in found[claim.slot_id]:
+                found[claim.slot_id].append(claim.sample_id)
+    return found
+
+
 def unfinished_moves(lake: Lake, version: Version) -> list[str]:
     """Runs of kind `reembed` since the last that decided anew: what they asked is in their spools or committed."""
     moves: list[str] = []

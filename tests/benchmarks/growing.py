@@ -9,8 +9,9 @@ from pathlib import Path
 
 from dedup.decide import Decision
 from flows.claim import end_row, start_row
-from flows.commit import Committer, FinishedBatch
+from flows.commit import Committer
 from flows.deciding import Ruling
+from flows.packing import FinishedBatch
 from flows.plan import PlannedSlot
 from flows.recipe import model_rows
 from flows.settings import FILE, default_settings
@@ -46,9 +47,9 @@ def _add_run(lake: Lake, numbers: Sequence[int], dims: int, calls: int) -> None:
     shop = open_workshop(lake, uuid.uuid4().hex)
     synthesis = Synthesis(run_id=shop.run_id, dims=dims, calls=calls)
     lake.commit([claim_package(shop, [synthesis.slot(number) for number in numbers])], run_id=shop.run_id)
-    packer = Packer(shop)
+    filler = Filler(shop)
     for first in range(0, len(numbers), BATCH):
-        lake.commit(packer.pack(synthesis.batch(numbers[first : first + BATCH])), run_id=shop.run_id)
+        lake.commit(filler.fill(synthesis.batch(numbers[first : first + BATCH])), run_id=shop.run_id)
     lake.commit([PackageDraft("run", [end_row(shop.run_id, "finished")])], run_id=shop.run_id)
 
 
@@ -62,14 +63,12 @@ def claim_package(shop: Workshop, slots: Sequence[PlannedSlot]) -> PackageDraft:
     return PackageDraft("run", [start, *claims, shop.recipe.row(), *model_rows(shop.roles)])
 
 
-class Packer(Committer):
-    """A committer that packs batches whose samples are all kept."""
+class Filler(Committer):
+    """A committer whose batches are all kept, and not compared."""
 
-    def pack(self, batch: FinishedBatch) -> list[PackageDraft]:
+    def fill(self, batch: FinishedBatch) -> list[PackageDraft]:
         """The packages that `commit` would write."""
         head = self._lake.version()
-        vectors = {sha256: vector for _, dialogue in batch.work for sha256, vector in dialogue.vectors.items()}
-        made = {dialogue.brief.sample_id: dialogue.failure for _, dialogue in batch.work}
-        kept = Decision(kept_samples=tuple(sorted(made)))
+        kept = Decision(kept_samples=tuple(sorted(batch.failures())))
         ruling = Ruling(kind="build", version=head.number + 1, encoder=self._encoder, duplicates=self._duplicates)
-        return [self._build_package(batch, vectors, head), PackageDraft("decision", [*ruling.rows(made, kept)])]
+        return [self._packer.pack(batch, ()), PackageDraft("decision", [*ruling.rows(batch.failures(), kept)])]

@@ -17,9 +17,9 @@ import numpy as np
 import polars as pl
 
 from dedup.decide import Decision
-from dedup.turns import TurnVectors
-from flows.commit import Committer, FinishedBatch
+from flows.commit import Committer
 from flows.deciding import Ruling
+from flows.packing import FinishedBatch
 from flows.workshop import Workshop
 from storage.history import history_path, publish
 from storage.lake import Lake
@@ -126,9 +126,9 @@ class TimedCommitter(Committer):
         super().__init__(shop)
         self._timeline = timeline
 
-    def _decide(self, newcomers: Sequence[TurnVectors], ruling: Ruling) -> Decision:
+    def _decide(self, batch: FinishedBatch, ruling: Ruling) -> Decision:
         self._timeline.mark(DECIDING)
-        decision = super()._decide(newcomers, ruling)
+        decision = super()._decide(batch, ruling)
         self._timeline.mark(DECIDED)
         return decision
 

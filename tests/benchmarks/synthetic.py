@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.commit import FinishedBatch
+from flows.packing import FinishedBatch
 from flows.plan import PlannedSlot
 from flows.recipe import write_recipe
 from flows.recorder import model_id

@@ -31,7 +31,8 @@ class OpenCommitter(Committer):
 
     def index(self) -> list[tuple[str, bytes]]:
         self.catch_up()
-        turns = [self._kept.turn(place) for place in range(len(self._kept))]
+        kept = self._index.turns
+        turns = [kept.turn(place) for place in range(len(kept))]
         return [(turn.sample_id, turn.image.tobytes() + turn.text.tobytes()) for turn in turns]
 
 
@@ -90,7 +91,7 @@ def test_a_version_that_decides_about_earlier_samples_has_the_index_read_anew(tm
 
 
 def test_more_versions_than_are_worth_following_are_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.commit.MOST_STEPS", 1)
+    monkeypatch.setattr("flows.kept_index.MOST_STEPS", 1)
     lake = found_lake(tmp_path / "lake")
     ours, theirs = OpenCommitter(lake, "ours"), OpenCommitter(lake, "theirs")
     theirs.add(1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from storage.calls import AlteredCall, answer_hash, check_calls, read_calls
+from storage.calls import AlteredCall, answer_hash, examine_calls, read_calls
 from storage.canonical import sha256_hex
 from storage.errors import LakeDamaged
 from storage.lake import Lake
@@ -74,7 +74,7 @@ def test_a_call_that_was_altered_is_named_and_the_others_come(
     row = call_row("c1", "s1")
     guarded = replace(row, answer_sha256=answer_hash(row))
     commit(lake, package(replace(guarded, **changed), replace(guarded, call_id="c2")))
-    altered, whole = check_calls(lake, lake.version(), ["s1"])
+    altered, whole = examine_calls(lake, lake.version(), ["s1"])
     assert isinstance(altered, AlteredCall)
     assert (altered.row.call_id, altered.problem) == ("c1", problem)
     assert isinstance(whole, RecordedCall)
