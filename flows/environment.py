@@ -135,7 +135,7 @@ def _installed(names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 def _describe_builds() -> dict[str, Json]:
     """What stands inside of wheels and shapes bytes: Pillow's zlib packs the pictures, numpy's BLAS adds up."""
-    config = np.show_config(mode="dicts") or {}
+    config = np.show_config(mode="dicts")
     blas = config.get("Build Dependencies", {}).get("blas", {})
     return {
         "zlib": features.version("zlib"),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from starlette.responses import JSONResponse, Response
@@ -15,9 +15,11 @@ VERSION = "interlake-fake-1"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The model's reply, `after` seconds."""
+    """The model's reply, `after` seconds, with a fingerprint and headers of its own."""
 
     after: float = 0.0
+    fingerprint: str = VERSION
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def say(behaviour: Spoken, request: ChatRequest) -> Response:
             return JSONResponse(completion(request, _reply("")) | {"choices": [choice]})
 
 
-def completion(request: ChatRequest, reply: ChatReply) -> dict[str, Json]:
+def completion(request: ChatRequest, reply: ChatReply, fingerprint: str = VERSION) -> dict[str, Json]:
     """The body in which a reply is sent."""
     message: Json = {"role": "assistant", "content": reply.text, "refusal": None}
     return {
@@ -122,7 +124,7 @@ def completion(request: ChatRequest, reply: ChatReply) -> dict[str, Json]:
             "completion_tokens": reply.completion_tokens,
             "total_tokens": reply.prompt_tokens + reply.completion_tokens,
         },
-        "system_fingerprint": VERSION,
+        "system_fingerprint": fingerprint,
     }
 
 

@@ -46,6 +46,7 @@ from models.picture import Picture
 CONTEXT = 32768  # tokens that it claims to take
 PNG_URL = "data:image/png;base64,"
 CHUNK = b" " * 65536
+OWN_PAGES: Mapping[str, Json] = {"/version": {"version": VERSION}}
 
 T = TypeVar("T")
 
@@ -72,7 +73,8 @@ class Asked:
 class FakeServer:
     """Serves one model on 127.0.0.1 while it is entered; port 0 takes a free one.
 
-    `behave` is told the number of a request, from 0, and its body. With `api_key`, others are refused.
+    `behave` is told the number of a request, from 0, and its body. With `api_key`, others are refused. `pages` are what
+    it tells of itself, by path: `/version`, and whatever else a server of some kind has beside `/v1`.
     """
 
     def __init__(
@@ -81,18 +83,20 @@ class FakeServer:
         brain: ChatModel | None = None,
         behave: Behave = lambda _number, _body: Answer(),
         api_key: str | None = None,
+        pages: Mapping[str, Json] = OWN_PAGES,
         port: int = 0,
     ) -> None:
         self._brain = brain or FakeChat()
         self._behave = behave
         self._api_key = api_key
+        self._pages = pages
         self._port = port
         self._asked: list[Asked] = []
         app = Starlette(
             routes=[
                 Route("/v1/models", self._tell_models),
                 Route("/v1/chat/completions", self._complete, methods=["POST"]),
-                Route("/version", self._tell_version),
+                Route("/{page}", self._tell_page),
             ]
         )
         self._server = QuickServer(
@@ -146,8 +150,9 @@ class FakeServer:
         if self._thread is not None:
             self._thread.join()
 
-    async def _tell_version(self, _request: Request) -> Response:
-        return JSONResponse({"version": VERSION})
+    async def _tell_page(self, request: Request) -> Response:
+        page = self._pages.get(request.url.path)
+        return refuse(Status(404, error="Not Found")) if page is None else JSONResponse(page)
 
     async def _tell_models(self, request: Request) -> Response:
         if not self._lets_in(request):
@@ -236,10 +241,11 @@ class Act(Response):
     async def _play(self, scope: Scope, receive: Receive, send: Send) -> Outcome:
         """Do as the behaviour says; ends when all is sent, or never."""
         match self._behaviour:
-            case Answer(after):
+            case Answer(after, fingerprint, headers):
                 await asyncio.sleep(after)
                 reply = await self._server.think(self._request)
-                await JSONResponse(completion(self._request, reply))(scope, receive, send)
+                body = completion(self._request, reply, fingerprint)
+                await JSONResponse(body, headers=headers)(scope, receive, send)
                 return "answered"
             case Never():
                 await asyncio.Event().wait()

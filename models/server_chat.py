@@ -18,6 +18,7 @@ A request is sent once, to one replica; who repeats it after a TransientError is
 | a body of more than 8 MB, declared or not | ContentError `reply_too_large`; the connection is closed at that point |
 | refuses (`refusal`, or finish_reason `content_filter`) | ContentError `refused` |
 | replies without content | ContentError `empty_reply` |
+| repeats the key in its reply | ContentError `secret_in_reply`; nothing of the reply is kept |
 | blanks until `max_tokens`, JSON cut off or against the schema | a reply like any: whoever asked for it judges it |
 
 Nothing but the addresses in the settings is ever contacted: proxies and keys of the environment are not looked at
@@ -25,7 +26,6 @@ Nothing but the addresses in the settings is ever contacted: proxies and keys of
 """
 
 import asyncio
-import json
 import re
 import ssl
 import time
@@ -40,7 +40,9 @@ from models.chat import ChatReply, ChatRequest
 from models.errors import ContentError, TerminalError, TransientError
 from models.identity import Json, ModelIdentity
 from models.refusal import refuse_another_model
+from models.secret import Secret
 from models.server_connections import Connections
+from models.server_facts import PAGES, plain_name, read_facts
 from models.server_replicas import Limit, Replica, choose_replica, total_room
 from models.server_wire import (
     Dialect,
@@ -105,7 +107,7 @@ class Line:
     replica: Replica
     places: asyncio.Semaphore
     served: ServedModel | None = None
-    version: str | None = None
+    told: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def server(self) -> Server:
@@ -217,18 +219,17 @@ class ServerChat:
                 f"not {self._source.model}: mend model or urls in the settings, or start the right one"
             )
         line.served = models[self._source.model]
-        line.version = await self._look_at_version(line, seconds)
+        pages = await asyncio.gather(*(self._ask_about(line, page, seconds) for page in PAGES[self._source.dialect]))
+        line.told = {name: fact for page in pages for name, fact in page.items()}
         return line.served
 
-    async def _look_at_version(self, line: Line, seconds: float) -> str | None:
-        """vLLM's word on itself; most others have none."""
-        root = httpx.URL(line.server.url).copy_with(raw_path=b"/version")
+    async def _ask_about(self, line: Line, page: str, seconds: float) -> dict[str, str]:
+        """What a page of the server tells of it; nothing where it has no such page."""
+        url = line.server.url.removesuffix("/v1") + page
         try:
-            told = json.loads((await self._fetch(line, "GET", str(root), seconds)).body)
-        except (TransientError, TerminalError, ContentError, ValueError):
-            return None
-        version = told.get("version") if isinstance(told, dict) else None
-        return line.server.quote(version) if isinstance(version, str) else None
+            return read_facts(page, (await self._fetch(line, "GET", url, seconds)).body, line.server)
+        except (TransientError, TerminalError, ContentError):
+            return {}
 
     async def _fetch(
         self, line: Line, method: str, url: str, seconds: float, body: Mapping[str, Json] | None = None
@@ -241,8 +242,9 @@ class ServerChat:
 
 
 def _draw_line(source: ServerSource, url: str, context: ssl.SSLContext) -> Line:
+    secret = Secret(source.api_key) if source.api_key is not None else None
     return Line(
-        connections=Connections(Server(url=url.rstrip("/"), secret=source.api_key), context),
+        connections=Connections(Server(url=url.rstrip("/"), secret=secret), context),
         replica=Replica(limit=Limit(most=source.at_once), clock=time.monotonic),
         places=asyncio.Semaphore(source.at_once),
     )
@@ -262,21 +264,26 @@ def _refuse_unfit(source: ServerSource, troubles: Sequence[BaseException | None]
 
 def _identify(source: ServerSource, lines: Iterable[Line]) -> ModelIdentity:
     """The identity, with what the replicas tell of themselves; where they differ, all of it."""
-    told: dict[str, list[str]] = {"dialect": [source.dialect]}
+    told: dict[str, list[str]] = {"dialect": [source.dialect], "at_once": [str(source.at_once)]}
     for line in lines:
-        served = line.served
-        facts = {"server": line.version} | (
-            {"root": served.root, "max_model_len": served.max_model_len} if served is not None else {}
-        )
-        for name, fact in facts.items():
-            if fact is not None and str(fact) not in told.setdefault(name, []):
-                told[name].append(str(fact))
+        for name, fact in (*_listed_facts(line).items(), *line.told.items()):
+            if fact not in told.setdefault(name, []):
+                told[name].append(fact)
     return ModelIdentity(
         name=source.model,
         revision=source.revision,
         licence=source.licence,
-        fingerprint={name: ", ".join(facts) for name, facts in told.items() if facts},
+        fingerprint={name: ", ".join(facts) for name, facts in told.items()},
     )
+
+
+def _listed_facts(line: Line) -> dict[str, str]:
+    """What the server's list of models tells of ours."""
+    if line.served is None:
+        return {}
+    root, length = line.served.root, line.served.max_model_len
+    facts = {"root": line.server.quote(plain_name(root)) if root else None, "max_model_len": length}
+    return {name: str(fact) for name, fact in facts.items() if fact is not None}
 
 
 def _refuse_odd(url: str) -> None:

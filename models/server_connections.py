@@ -1,18 +1,22 @@
 """Connections kept to one server: a request goes out once, its response comes whole or not at all. Knows no chat."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from itertools import product
 
 import httpx
 
 from models.errors import ContentError, TransientError
 from models.identity import Json
+from models.secret import SecretFilter
 from models.server_wire import Response, Server, ServerLate
 
 LARGEST_BODY = 8 * 1024 * 1024
 CONNECT_SECONDS = 5.0
+TALKATIVE = ("httpx", "httpcore.connection", "httpcore.http11")  # loggers that may tell what a server said
 KEPT_SECONDS = 3.0  # an idle connection is closed before the server (vLLM: after 5) closes it under a request
 
 
@@ -28,6 +32,9 @@ class Connections:
         self._context = context
         self._clients: set[httpx.AsyncClient] = set()
         self._idle: list[httpx.AsyncClient] = []
+        self._filters = [SecretFilter(server.secret)] if server.secret is not None else []
+        for name, quiet in product(TALKATIVE, self._filters):
+            logging.getLogger(name).addFilter(quiet)
 
     @property
     def server(self) -> Server:
@@ -55,14 +62,20 @@ class Connections:
         except TimeoutError as error:
             raise ServerLate(f"{self._server.url} sent no whole reply within {seconds:g} s") from error
         except httpx.TransportError as error:
-            why = str(error) or type(error).__name__
-            raise TransientError(f"{self._server.url} cannot be reached, or broke off: {why}") from error
+            cause = error
+        # Out of the handler, or the cause would come along where it must not be shown.
+        why = self._server.quote(cause) or type(cause).__name__
+        secret = self._server.secret
+        shown = None if secret is not None and secret.is_in(str(cause)) else cause
+        raise TransientError(f"{self._server.url} cannot be reached, or broke off: {why}") from shown
 
     async def close(self) -> None:
         """Close all connections; requests that still run break off."""
         for client in tuple(self._clients):
             await self._discard(client)
         self._idle.clear()
+        for name, quiet in product(TALKATIVE, self._filters):
+            logging.getLogger(name).removeFilter(quiet)
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
@@ -79,7 +92,7 @@ class Connections:
         # Bodies come as they are: one that unpacks itself would not be bounded by its length.
         headers = {"accept": "application/json", "accept-encoding": "identity"}
         if self._server.secret is not None:
-            headers["authorization"] = f"Bearer {self._server.secret}"
+            headers["authorization"] = f"Bearer {self._server.secret.value}"
         client = httpx.AsyncClient(
             headers=headers,
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),

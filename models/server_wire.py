@@ -6,13 +6,14 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
 from models.chat import ChatReply, ChatRequest, ImagePart, Message, Part, Sampling, TextPart
 from models.errors import ContentError, ModelError, TerminalError, TransientError
 from models.identity import Json
+from models.secret import Secret
 
 Dialect: TypeAlias = Literal["vllm", "llama.cpp", "openai"]
 
@@ -44,15 +45,15 @@ class ServerLate(TransientError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Where a server is, for errors, and the key that no error may show."""
+    """Where a server is, and the key that nothing of what it says may show."""
 
     url: str
-    secret: str | None = field(repr=False)
+    secret: Secret | None
 
     def quote(self, words: object) -> str:
-        """The server's words for an error: on one line, shortened, printable, without the secret."""
+        """The server's words as they may be shown: on one line, shortened, printable, without the secret."""
         text = words.decode(errors="replace") if isinstance(words, bytes) else str(words)
-        text = text.replace(self.secret, "***") if self.secret else text
+        text = self.secret.hide(text) if self.secret else text
         text = " ".join(text.encode(errors="replace").decode().split())
         return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
 
@@ -108,8 +109,9 @@ def read_reply(body: bytes, *, names: frozenset[str], server: Server) -> ChatRep
                 f"{server.url} answered 200 with something that is no chat reply: {server.quote(body)}"
             )
     if model not in names:
+        known = server.quote(" or ".join(sorted(names)))
         raise TerminalError(
-            f"another model answered at {server.url}: {server.quote(model)}, not {' or '.join(sorted(names))}; "
+            f"another model answered at {server.url}: {server.quote(model)}, not {known}; "
             "name the model in the settings as the server names it in its answers, or start the right one"
         )
     if finish == "content_filter" or message.get("refusal"):
@@ -120,6 +122,8 @@ def read_reply(body: bytes, *, names: frozenset[str], server: Server) -> ChatRep
     text = message.get("content")
     if not isinstance(text, str) or not text:
         raise ContentError("empty_reply", f"the server replied without content, finish_reason {finish}")
+    if server.secret is not None and server.secret.is_repeated_in(text):
+        raise ContentError("secret_in_reply", "the reply repeats the key that it was asked with; it is not kept")
     fingerprint = answer.get("system_fingerprint")
     told = {"system_fingerprint": server.quote(fingerprint)} if isinstance(fingerprint, str) else {}
     return ChatReply(
@@ -127,7 +131,7 @@ def read_reply(body: bytes, *, names: frozenset[str], server: Server) -> ChatRep
         finish_reason=finish,
         prompt_tokens=_count(answer, "prompt_tokens"),
         completion_tokens=_count(answer, "completion_tokens"),
-        backend={"model": model, **told},
+        backend={"model": server.quote(model), **told},
     )
 
 

@@ -1,10 +1,12 @@
 """Chat over real sockets, with servers that answer well and servers that misbehave in every documented way."""
 
 import asyncio
+import base64
 import gc
 import json
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -29,10 +31,12 @@ from models.fake_server import FakeServer, read_request
 from models.fakes import FakeChat
 from models.identity import Json
 from models.picture import ALGORITHMIC, Picture
+from models.secret import Secret
 from models.server_chat import ServerChat, ServerSource
 from models.server_connections import LARGEST_BODY
 from models.server_wire import LONGEST_WISH
 from tests.models.servers import ask, behave_in_turn, contracted_server_chat, settled, source_of, until
+from tests.models.test_server_connections import connections_to
 
 KEY = "sk-planted-0123456789"
 SCHEMA: Mapping[str, Json] = {
@@ -216,6 +220,7 @@ def test_the_identity_holds_what_the_server_tells_and_no_address() -> None:
     assert (identity.name, identity.revision, identity.licence) == ("fake-chat", "as-served", "Apache-2.0")
     assert identity.fingerprint == {
         "dialect": "vllm",
+        "at_once": "8",
         "server": "interlake-fake-1",
         "root": "fake-chat",
         "max_model_len": "32768",
@@ -259,27 +264,54 @@ def test_proxies_of_the_environment_see_nothing(monkeypatch: pytest.MonkeyPatch)
     assert reply_to(Answer(), ask("Hello")).text
 
 
-def test_the_key_is_sent_and_is_nowhere_else() -> None:
-    echo = {"message": f"Incorrect API key provided: {KEY}."}
-    seen: list[object] = []
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and all that it came of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
-    behaviours: list[Behaviour] = [Answer(), Drop(), OtherModel(KEY), Say(None, refusal=KEY), Say("A", None, KEY)]
-    behaviours += [Status(code, error=echo) for code in (400, 401, 429, 500)]
+
+def test_the_key_is_sent_and_is_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
+    said = f"Authorization: Bearer {KEY}"
+    echoes: list[Behaviour] = [
+        Answer(fingerprint=said, headers={"x-echo": said}),
+        Drop(), OtherModel(KEY), Say(None, refusal=KEY), Say("A", None, KEY), Say(f"Yes: {KEY}"),
+        Say(base64.b64encode(said.encode()).decode()),
+        *(Status(code, error={"message": f"Incorrect API key provided: {KEY}."}) for code in (400, 401, 429, 500)),
+    ]  # fmt: skip
+    pages: Mapping[str, Json] = {"/version": {"version": said}, "/server_info": {"vllm_env": {"VLLM_BUILD": said}}}
+    seen: list[object] = []
+    found: list[ChatReply | ModelError] = []
 
     async def run() -> None:
-        with FakeServer(api_key=KEY, behave=behave_in_turn(*behaviours)) as server:
+        with FakeServer(api_key=KEY, behave=behave_in_turn(*echoes), pages=pages) as server:
             source = source_of(server.url, api_key=KEY)
             async with ServerChat(source) as chat:
-                seen.extend([source, chat.identity, chat])
-                for _ in behaviours:
-                    found = await outcome(chat, ask("Hello"))
-                    seen.extend([found, str(found), getattr(found, "__cause__", None)])
+                seen.extend([source, chat, chat.identity])
+                found.extend([await outcome(chat, ask("Hello")) for _ in echoes])
             assert {asked.key_sent for asked in server.asked} == {f"Bearer {KEY}"}
             seen.extend(asked.body for asked in server.asked)
 
-    asyncio.run(run())
+    with caplog.at_level(logging.DEBUG):
+        asyncio.run(run())
+    for each in found:
+        seen.extend([each, *chain_of(each)] if isinstance(each, ModelError) else [each])
+    seen.extend(record.getMessage() for record in caplog.records)
+    assert [each.reason for each in found if isinstance(each, ContentError)] == ["refused", *["secret_in_reply"] * 2]
+    assert any("x-echo" in str(each) for each in seen), "what the server said was logged"
     assert any("***" in repr(each) for each in seen), "the server's words were quoted"
-    assert not any(KEY in repr(each) for each in seen)
+    secret = Secret(KEY)
+    assert [each for each in seen if secret.is_in(f"{each!r} {each}")] == []
+
+
+def test_a_line_that_is_no_header_and_holds_the_key_is_not_shown() -> None:
+    async def run() -> TransientError:
+        async with connections_to(f"HTTP/1.1 200 OK\r\nBearer {KEY}\r\n\r\n".encode(), key=KEY) as connections:
+            with pytest.raises(TransientError, match=r"broke off: illegal header line: .*\*\*\*") as caught:
+                await connections.send("GET", connections.server.url, seconds=30)
+            return caught.value
+
+    assert not any(KEY in str(error) for error in chain_of(asyncio.run(run())))
 
 
 @pytest.mark.parametrize("key", ["", "two words", 'quo"ted', "line\nbreak", "schlüssel"])

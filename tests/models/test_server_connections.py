@@ -11,6 +11,7 @@ import pytest
 from models.errors import ContentError, TransientError
 from models.fake_behaviour import Answer
 from models.fake_server import FakeServer
+from models.secret import Secret
 from models.server_connections import LARGEST_BODY, Connections
 from models.server_wire import Response, Server, ServerLate, request_body
 from tests.models.servers import ask, settled
@@ -19,7 +20,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
 
 @asynccontextmanager
-async def connections_to(*words: bytes, url: str = "") -> AsyncIterator[Connections]:
+async def connections_to(*words: bytes, url: str = "", key: str | None = None) -> AsyncIterator[Connections]:
     """Connections to a server that says these words, one after the other, and then nothing; or to the one at `url`."""
 
     speakers: list[asyncio.Task[None]] = []
@@ -42,7 +43,8 @@ async def connections_to(*words: bytes, url: str = "") -> AsyncIterator[Connecti
 
     async with await asyncio.start_server(greet, "127.0.0.1") as listening:
         here = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
-        connections = Connections(Server(url=url or here, secret=None), httpx.create_ssl_context(trust_env=False))
+        server = Server(url=url or here, secret=Secret(key) if key else None)
+        connections = Connections(server, httpx.create_ssl_context(trust_env=False))
         try:
             yield connections
         finally:

@@ -13,9 +13,10 @@ from models.errors import TerminalError, TransientError
 from models.fake_behaviour import Answer, Behaviour, Drop, Half, Never, NoJson, Status, WrongShape
 from models.fake_server import FakeServer
 from models.fakes import FakeChat
-from models.identity import Json
+from models.identity import Json, canonical_sha256
 from models.server_chat import ServerChat
 from models.server_replicas import LONGEST_REST, START, Limit, Replica, choose_replica, total_room
+from models.server_wire import request_body
 from tests.models.servers import ask, behave_in_turn, repeated, settled, source_of, until
 
 
@@ -182,10 +183,18 @@ def test_a_replica_that_dies_midway_leaves_its_requests_to_the_others() -> None:
     async def run() -> list[ChatReply]:
         with FakeServer(behave=dying) as first, FakeServer() as second:
             async with ServerChat(source_of(first.url, second.url)) as chat:
-                tasks = [asyncio.create_task(repeated(chat, request)) for request in requests]
-                await until(lambda: len(first.asked) > 5)
+                tasks = {
+                    canonical_sha256(request_body(request, "vllm")): asyncio.create_task(repeated(chat, request))
+                    for request in requests
+                }
+
+                def has_been_heard_out() -> bool:
+                    answered = [asked.key for asked in first.asked if asked.outcome == "answered"]
+                    return len(first.asked) > 5 and len(answered) == 5 and all(tasks[key].done() for key in answered)
+
+                await until(has_been_heard_out)
                 await asyncio.to_thread(first.stop)
-                replies = await asyncio.gather(*tasks)
+                replies = await asyncio.gather(*tasks.values())
             await settled(first, second)
             answers = Counter(asked.key for asked in (*first.asked, *second.asked) if asked.outcome == "answered")
             assert set(answers.values()) == {1}

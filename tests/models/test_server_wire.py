@@ -11,6 +11,7 @@ from models.chat import ChatRequest, ImagePart, Message, Sampling, TextPart
 from models.errors import ContentError, TerminalError, TransientError
 from models.identity import Json
 from models.picture import ALGORITHMIC, Picture
+from models.secret import Secret
 from models.server_wire import (
     LONGEST_WISH,
     RANDOM_SEED,
@@ -25,7 +26,7 @@ from models.server_wire import (
 )
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
-SERVER = Server(url="http://host/v1", secret="sk-secret")
+SERVER = Server(url="http://host/v1", secret=Secret("sk-secret"))
 PICTURE = Picture.from_pixels(np.zeros((2, 2, 3), dtype=np.uint8), source=ALGORITHMIC, marks={})
 SCHEMA: Json = {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}
 REQUEST = ChatRequest(
