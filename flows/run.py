@@ -11,15 +11,14 @@ from pathlib import Path
 from flows.claim import publish_if_free
 from flows.commit import Committed, Committer
 from flows.engine import Engine
+from flows.filling import fill_slot
 from flows.packing import FinishedBatch
 from flows.plan import BuildPlan, PlannedSlot
 from flows.progress import OUTCOMES, Progress, ProgressBoard
 from flows.recorder import Answer, Asked, Recorder, finish_all
-from flows.seir.asking import Asker
-from flows.seir.dialogue import Brief, Dialogue, Playwright
+from flows.seir.dialogue import Dialogue
 from flows.studio import Cast
 from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
-from flows.topics.catalogue import read_templates
 from flows.workshop import Workshop
 from storage.calls import read_calls
 from storage.slots import is_alive
@@ -50,7 +49,6 @@ class Run:
         self._made: set[str] = set()
         self._finished: dict[int, FinishedBatch] = {}
         self._publish_again_at = 0.0
-        self._templates = {template.template_id: template for template in read_templates()}
         planned = len(plan.slots)
         start = Progress(run_id=shop.run_id, note=plan.note(), planned=planned, batches=len(self.batches))
         self.board = ProgressBoard(shop.folder, start)
@@ -159,17 +157,8 @@ class Run:
             syncing.cancel()
 
     async def _write(self, slot: PlannedSlot, recorder: Recorder) -> Dialogue:
-        asker = Asker(
-            cast=self._cast,
-            recorder=recorder,
-            settings=self.shop.settings.generation,
-            slot_id=slot.slot_id,
-            sample_id=slot.sample_id,
-            retry=slot.retry,
-        )
-        templates = [(name, self._templates[name].ask(slot.topic)) for name in slot.templates]
-        brief = Brief(sample_id=slot.sample_id, topic=slot.topic, templates=templates)
-        dialogue = await Playwright(asker=asker, brief=brief).write()
+        settings = self.shop.settings.generation
+        dialogue = await fill_slot(slot, cast=self._cast, recorder=recorder, settings=settings)
         if slot.slot_id not in self._made:
             self._made.add(slot.slot_id)
             self.board.add(made=1)

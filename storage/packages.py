@@ -6,7 +6,7 @@ columns, each row a canonical JSON array followed by a newline, in the order of 
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -57,6 +57,23 @@ def table_sha256(rows: Sequence[Row]) -> str:
     return digest.hexdigest()
 
 
+def content_of(draft: PackageDraft) -> str:
+    """The content hash that the package of a draft has once it is written."""
+    pictures = (ImageRow(image_sha256=sha256, length=len(data), start=0) for sha256, data in draft.pictures.items())
+    return _content_sha256(_by_table([*draft.rows, *pictures]))
+
+
+def _by_table(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    tables: dict[str, list[Row]] = {}
+    for row in rows:
+        tables.setdefault(row.table, []).append(row)
+    return tables
+
+
+def _content_sha256(tables: Mapping[str, Sequence[Row]]) -> str:
+    return content_sha256({name: table_sha256(members) for name, members in tables.items()})
+
+
 def _sort_key(row: Row) -> tuple[tuple[bool, str | int], ...]:
     return tuple((value is not None, value or 0) for value in row.identity())
 
@@ -68,10 +85,7 @@ def write_package(folder: Path, draft: PackageDraft) -> Manifest:
     what its hash says, LakeDamaged when what was written reads back as something else.
     """
     folder.mkdir(parents=True)
-    rows = [*draft.rows, *_write_pictures(folder, draft.pictures)]
-    tables: dict[str, list[Row]] = {}
-    for row in rows:
-        tables.setdefault(row.table, []).append(row)
+    tables = _by_table([*draft.rows, *_write_pictures(folder, draft.pictures)])
     for name, members in sorted(tables.items()):
         _refuse_repeated_keys(name, members)
         write_table(folder / f"{name}.parquet", _checked_table(name, sorted(members, key=_sort_key)))
@@ -79,7 +93,7 @@ def write_package(folder: Path, draft: PackageDraft) -> Manifest:
     body: dict[str, Json] = {
         "format": FORMAT,
         "kind": draft.kind,
-        "content_sha256": content_sha256({name: table_sha256(members) for name, members in tables.items()}),
+        "content_sha256": _content_sha256(tables),
         "tables": {name: len(members) for name, members in tables.items()},
         "files": file_hashes(folder),
     }

@@ -1,0 +1,33 @@
+"""Filling one slot: the dialogue that belongs to it, asked for by whatever recorder and cast there are."""
+
+from collections.abc import Mapping
+from functools import cache
+
+from flows.plan import PlannedSlot
+from flows.recorder import Recorder
+from flows.seir.asking import Asker
+from flows.seir.dialogue import Brief, Dialogue, Playwright
+from flows.settings import GenerationSettings
+from flows.studio import Cast
+from flows.topics.catalogue import Template, read_templates
+
+
+@cache
+def known_templates() -> Mapping[str, Template]:
+    """The shipped templates by their id."""
+    return {template.template_id: template for template in read_templates()}
+
+
+async def fill_slot(slot: PlannedSlot, *, cast: Cast, recorder: Recorder, settings: GenerationSettings) -> Dialogue:
+    """Write the dialogue of a slot; KeyError for a template that is not shipped, errors of models pass through."""
+    asker = Asker(
+        cast=cast,
+        recorder=recorder,
+        settings=settings,
+        slot_id=slot.slot_id,
+        sample_id=slot.sample_id,
+        retry=slot.retry,
+    )
+    templates = [(name, known_templates()[name].ask(slot.topic)) for name in slot.templates]
+    brief = Brief(sample_id=slot.sample_id, topic=slot.topic, templates=templates)
+    return await Playwright(asker=asker, brief=brief).write()
