@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.embedding import Embedding, EmbedRequest, Vector
+from models.fingerprint import versions_of
 from models.identity import ModelIdentity
 from models.picture import Picture
 from models.refusal import refuse_another_model
@@ -43,7 +44,12 @@ class DescriptorEncoder:
     """
 
     def __init__(self) -> None:
-        self._identity = ModelIdentity(name="descriptor", revision="1", licence="Apache-2.0")
+        self._identity = ModelIdentity(
+            name="descriptor",
+            revision="1",
+            licence="Apache-2.0",
+            fingerprint=versions_of("numpy", "pillow") | {"device": "cpu"},
+        )
 
     @property
     def identity(self) -> ModelIdentity:

@@ -27,6 +27,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from models.company import companies_of
 from models.diffusers_pipeline import (
     Dtype,
     Pipeline,
@@ -141,7 +142,7 @@ class DiffusersPainter:
         thread.shutdown()
 
     async def draw(self, request: DrawRequest) -> Drawing:
-        """The caption as a picture, and in `backend` the batch it was drawn in: its size, place and seeds.
+        """The caption as a picture, and in `backend` the batch it was drawn in: its size, place, keys and seeds.
 
         ContentError `blank_picture` for one that is of one colour or not a number, `flagged_picture` for one that the
         pipeline's own safety checker withheld. TransientError when closed meanwhile. TerminalError for another model,
@@ -190,7 +191,7 @@ class Easel:
         """Load the pipeline and tell what it and its surroundings are; TerminalError when that fails."""
         self._pipeline = self._load(self._folder, self._dtype, self._site)
         self._accepted = inspect.signature(self._pipeline).parameters
-        return fingerprint_of(self._pipeline, self._site)
+        return fingerprint_of(self._pipeline, self._dtype, self._site)
 
     def take_down(self) -> None:
         self._pipeline = None
@@ -230,10 +231,11 @@ class Easel:
         flags = getattr(made, "nsfw_content_detected", None) or [False] * len(requests)
         seeds = [request.seed for request in requests]
         answers: list[Drawn | Exception] = []
-        for place, (request, image, flagged) in enumerate(zip(requests, made.images, flags, strict=True)):
+        drawn = zip(requests, made.images, flags, companies_of(requests), strict=True)
+        for request, image, flagged, company in drawn:
             try:
                 pixels = read_pixels(request, np.asarray(image), flagged=flagged)
-                answers.append(Drawn(pixels=pixels, backend={"batch": len(requests), "place": place, "seeds": seeds}))
+                answers.append(Drawn(pixels=pixels, backend={**company, "seeds": seeds}))
             except ModelError as error:
                 answers.append(error)
         return answers

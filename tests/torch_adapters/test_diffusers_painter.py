@@ -57,8 +57,9 @@ def test_four_together_are_the_pictures_drawn_alone_each_with_its_own_caption_an
     alone = draw_all(painter_of(folders[name]), requests)
     for place, (one, other, request) in enumerate(zip(together, alone, requests, strict=True)):
         assert farthest(one, other) <= 2
-        assert one.backend == {"batch": 4, "place": place, "seeds": [11, 12, 13, 14]}
-        assert other.backend == {"batch": 1, "place": 0, "seeds": [request.seed]}
+        keys = [each.key()[:16] for each in requests]
+        assert one.backend == {"batch": 4, "place": place, "keys": keys, "seeds": [11, 12, 13, 14]}
+        assert other.backend == {"batch": 1, "place": 0, "keys": keys[place : place + 1], "seeds": [request.seed]}
         assert one.picture.marks()["Description"] == request.caption
     assert farthest(together[0], together[1]) > 2
 
