@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.options import console, json_option, lake_option, plain, print_json, print_table
+from flows.cli.options import console, json_option, lake_option, plain, print_json, print_table, say
 from flows.progress import OUTCOMES
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def _picture_name(row: "Record") -> str:
 def _print_story(story: "Story", pictures: Path | None) -> None:
     sample, topic, out = story.sample, story.topic, console()
     path = " > ".join(part for part in (topic["domain"], topic["category"], topic["name"]) if part)
-    _say(out, f"sample {sample['sample_id']}: {sample['outcome']}", style="bold")
-    _say(out, f"{path}; run {sample['run_id'][:8]}, recipe {sample['recipe_id'][:8]}")
+    say(out, f"sample {sample['sample_id']}: {sample['outcome']}", style="bold")
+    say(out, f"{path}; run {sample['run_id'][:8]}, recipe {sample['recipe_id'][:8]}")
     finished = {row["turn"]: row for row in story.turns}
     for number in range(1, 1 + max((row["turn"] for row in story.iterations), default=0)):
         if number in finished:
@@ -97,15 +97,15 @@ def _print_story(story: "Story", pictures: Path | None) -> None:
     _print_decisions(out, story)
     tokens = sum(row["completion_tokens"] or 0 for row in story.calls)
     seconds = sum(row["seconds"] for row in story.calls)
-    _say(out, f"\n{len(story.calls)} calls, {tokens} tokens written, {seconds:.1f} s in models")
+    say(out, f"\n{len(story.calls)} calls, {tokens} tokens written, {seconds:.1f} s in models")
 
 
 def _print_turn(out: Any, turn: "Record") -> None:
-    _say(out, f"\nTurn {turn['turn']} (template {turn['template_id']})", style="bold")
-    _say(out, turn["question"], style="cyan", indent=2)
-    _say(out, turn["answer"], indent=2)
+    say(out, f"\nTurn {turn['turn']} (template {turn['template_id']})", style="bold")
+    say(out, turn["question"], style="cyan", indent=2)
+    say(out, turn["answer"], indent=2)
     size = f"{turn['width']}x{turn['height']}"
-    _say(
+    say(
         out,
         f"[picture {turn['image_sha256'][:12]}, {size}, {turn['licence']}] {turn['caption']}",
         style="green",
@@ -119,39 +119,32 @@ def _print_rounds(out: Any, story: "Story", turn: int, pictures: Path | None) ->
             continue
         draft = " / ".join(str(row[name]) for name in ("question", "answer", "caption") if row[name])
         used = ", used" if row["chosen"] else ""
-        _say(out, f"{row['stage']} round {row['round']}, {row['seconds']:.1f} s{used}", style="dim", indent=4)
-        _say(out, draft, indent=6)
+        say(out, f"{row['stage']} round {row['round']}, {row['seconds']:.1f} s{used}", style="dim", indent=4)
+        say(out, draft, indent=6)
         if row["image_sha256"]:
             where = pictures / _picture_name(row) if pictures else row["image_sha256"][:12]
-            _say(out, f"picture {where}", indent=6)
+            say(out, f"picture {where}", indent=6)
         if row["critique"]:
-            _say(
+            say(
                 out,
                 f"critique by {story.models.get(row['critic'], row['critic'])}: {row['critique']}",
                 style="yellow",
                 indent=6,
             )
         elif row["stopped"]:
-            _say(out, row["stopped"].replace("_", " "), style="green", indent=6)
+            say(out, row["stopped"].replace("_", " "), style="green", indent=6)
 
 
 def _print_decisions(out: Any, story: "Story") -> None:
-    _say(out, "\nDecisions", style="bold")
+    say(out, "\nDecisions", style="bold")
     for row in story.decisions:
         what = f"turn {row['turn']}" if row["turn"] is not None else "sample"
         why = ": " + ", ".join(filter(None, (row["stage"], row["reason"]))) if row["reason"] else ""
-        _say(out, f"version {row['version']}, {what}: {row['outcome']}{why}", indent=2)
+        say(out, f"version {row['version']}, {what}: {row['outcome']}{why}", indent=2)
         if row["evidence"] != "{}":
-            _say(out, row["evidence"], style="dim", indent=4)
+            say(out, row["evidence"], style="dim", indent=4)
     for row in story.duplicates:
         kept = f"turn {row['kept_turn']} of {row['kept_sample_id']}"
         image = f"image {row['image_similarity']:.4f} (threshold {row['image_threshold']})"
         text = f"text {row['text_similarity']:.4f} (threshold {row['text_threshold']})"
-        _say(out, f"turn {row['turn']} repeats {kept}: {image}, {text}", indent=2)
-
-
-def _say(out: Any, text: str, *, style: str = "", indent: int = 0) -> None:
-    from rich.padding import Padding
-    from rich.text import Text
-
-    out.print(Padding(Text(plain(text), style=style), (0, 0, 0, indent), expand=False))
+        say(out, f"turn {row['turn']} repeats {kept}: {image}, {text}", indent=2)

@@ -13,6 +13,7 @@ from flows.cli.models import models
 from flows.cli.options import plain, telling
 from flows.cli.query import sql
 from flows.cli.reembed import reembed
+from flows.cli.travel import diff
 from flows.errors import UserError
 from models.errors import ModelError
 from storage.errors import LakeBusy, LakeDamaged, LakeError, NoRoom, TakenOver
@@ -29,7 +30,7 @@ def cli() -> None:
     """
 
 
-for command in (init, topics, plan, build, reembed, maintain, fsck, rebuild, status, versions, show, sql, models):
+for command in (init, topics, plan, build, reembed, maintain, fsck, rebuild, status, versions, diff, show, sql, models):
     cli.add_command(command)
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
@@ -124,6 +125,17 @@ def console() -> Any:
 
     found = Console(highlight=False, markup=False, emoji=False)
     return found if found.is_terminal else Console(highlight=False, markup=False, emoji=False, width=200)
+
+
+def say(out: Any, text: str, *, style: str = "", indent: int = 0) -> None:
+    """Print a text: on a terminal it wraps at its indent, elsewhere its lines stay as long as they are."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    if out.is_terminal:
+        out.print(Padding(Text(plain(text), style=style), (0, 0, 0, indent), expand=False))
+    else:
+        click.echo(textwrap.indent(plain(text), " " * indent))
 
 
 class _Teller(logging.Handler):
