@@ -6,6 +6,7 @@ import click
 
 from flows.cli.build import build, plan
 from flows.cli.care import fsck, rebuild
+from flows.cli.explain import call
 from flows.cli.grow import init, topics
 from flows.cli.look import show, status, versions
 from flows.cli.maintain import maintain
@@ -30,7 +31,23 @@ def cli() -> None:
     """
 
 
-for command in (init, topics, plan, build, reembed, maintain, fsck, rebuild, status, versions, diff, show, sql, models):
+for command in (
+    init,
+    topics,
+    plan,
+    build,
+    reembed,
+    maintain,
+    fsck,
+    rebuild,
+    status,
+    versions,
+    diff,
+    show,
+    call,
+    sql,
+    models,
+):
     cli.add_command(command)
 
 
