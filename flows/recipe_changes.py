@@ -72,13 +72,14 @@ def _change(recipe: Record, earlier: Sequence[Record], kind: str) -> RecipeChang
 
 def _part(recipe: Record, part: str) -> Mapping[str, Json]:
     """One part of a recipe by dotted keys; empty for a part that it does not have."""
-    return dict(_leaves("", json.loads(recipe[part])))
+    return dict(leaves("", json.loads(recipe[part])))
 
 
-def _leaves(key: str, value: Json) -> Iterator[tuple[str, Json]]:
+def leaves(key: str, value: Json) -> Iterator[tuple[str, Json]]:
+    """The plain values within a JSON value, by dotted keys."""
     if isinstance(value, Mapping):
         for name in sorted(value):
-            yield from _leaves(f"{key}.{name}" if key else name, value[name])
+            yield from leaves(f"{key}.{name}" if key else name, value[name])
     elif key:
         yield key, value
 

@@ -8,34 +8,29 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import chain, groupby
 from pathlib import Path
 from typing import Protocol
 
-from dedup.decide import Decision, decide
-from dedup.kept import KeptTurns
-from dedup.turns import TurnVectors
 from flows.claim import died_rows, ended, living_run, publish_if_free, start_row, tidy_runs
 from flows.deciding import Ruling
 from flows.engine import Engine
+from flows.moving import KIND, decide_anew, embed_turn, vector_rows
 from flows.recipe import model_rows, write_selection
-from flows.recorder import Address, Recorder, finish_all, vector_row
+from flows.recorder import Recorder, finish_all
 from flows.run import sync_often
 from flows.settings import FILE, Settings, read_settings
 from flows.studio import Studio
 from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
 from flows.workshop import Workshop
-from models.embedding import EmbedRequest, Encoder, Vector
+from models.embedding import Encoder, Vector
 from models.picture import Picture
-from storage.embeddings import BareTurn, bare_turns, embedded_turns, read_standing
+from storage.embeddings import BareTurn, bare_turns, read_standing
 from storage.lake import Lake
 from storage.lock import hold
 from storage.packages import PackageDraft
-from storage.records import EmbeddingRow, Row
 from storage.slots import unfinished_moves
 from storage.spool import Spool
 from storage.turn_rows import find_pictures
-from storage.turns_table import KeptVectors
 from storage.writing import Writer, writing
 
 LOCK = ".reembed.lock"
@@ -89,7 +84,7 @@ class Reembedding:
             for run_id in unfinished_moves(lake, head):
                 for path in sorted((lake.runs / run_id / SPOOL_FOLDER).glob("*.log")):
                     self._shelf.add(path)
-            start = start_row(shop, kind="reembed", planned=0, topics=0, flow_run_id=flow_run_id)
+            start = start_row(shop, kind=KIND, planned=0, topics=0, flow_run_id=flow_run_id)
             rows = [start, shop.recipe.row(), *model_rows(shop.roles), *died_rows(lake, head)]
             writer.commit([PackageDraft("run", rows)], run_id=shop.run_id)
 
@@ -128,22 +123,9 @@ class Reembedding:
             vectors = self._engine.submit(self._ask_all(turns, recorder, spool)).result()
         finally:
             spool.close()
-        rows: list[Row] = [call.row for call in tape.read_back()]
-        unique: dict[str, Row] = {}
-        for turn, pair in zip(turns, vectors, strict=True):
-            image, text = (vector_row(shop.encoder, vector) for vector in pair)
-            unique |= {image.vector_sha256: image, text.vector_sha256: text}
-            rows.append(
-                EmbeddingRow(
-                    sample_id=turn.sample_id,
-                    turn=turn.turn,
-                    encoder=shop.encoder,
-                    image_vector_sha256=image.vector_sha256,
-                    text_vector_sha256=text.vector_sha256,
-                )
-            )
+        rows = [*(call.row for call in tape.read_back()), *vector_rows(shop.encoder, turns, vectors)]
         with writing(lake, purpose=f"vectors of run {shop.run_id[:8]}", timeout=shop.lock_timeout) as writer:
-            writer.commit([PackageDraft("vectors", [*rows, *unique.values()])], run_id=shop.run_id)
+            writer.commit([PackageDraft("vectors", rows)], run_id=shop.run_id)
         self._shelf.drop(spool.path)
         spool.path.unlink()
         self._embedded += len(turns)
@@ -161,8 +143,7 @@ class Reembedding:
             async with room:
                 data = await asyncio.to_thread(place.read)
                 picture = await asyncio.to_thread(Picture.from_bytes, data)
-                image = await self._ask(recorder, turn, "image", picture)
-                return image, await self._ask(recorder, turn, "text", turn.caption)
+                return await embed_turn(recorder, self._encoder, turn, picture)
 
         syncing = asyncio.create_task(sync_often(spool))
         try:
@@ -170,34 +151,17 @@ class Reembedding:
         finally:
             syncing.cancel()
 
-    async def _ask(self, recorder: Recorder, turn: BareTurn, kind: str, subject: Picture | str) -> Vector:
-        identity = self._encoder.identity
-        at = Address(
-            sample_id=turn.sample_id,
-            turn=turn.turn,
-            stage="image",
-            round=0,
-            purpose=f"reembed_{kind}:{self.shop.encoder[:12]}",
-            attempt=0,
-        )
-        request = EmbedRequest(model=identity.name, revision=identity.revision, subject=subject)
-        return await recorder.embed(self._encoder, at, request)
-
     def _decide(self, writer: Writer) -> Moved:
-        """Decide in the order in which the samples came, as if this encoder had been there from the first."""
-        lake, shop, head = self.shop.lake, self.shop, writer.head
-        before = read_standing(lake, head)
+        lake, shop = self.shop.lake, self.shop
         ruling = Ruling(
-            kind="reembed",
+            kind=KIND,
             version=writer.next_number,
             encoder=shop.encoder,
             duplicates=shop.settings.selection.duplicates,
         )
-        decision = _decide_in_order(embedded_turns(lake, head, shop.encoder, before.kept.keys()), ruling)
-        repeated = {(duplicate.sample_id, duplicate.turn) for duplicate in decision.duplicates}
-        freed = sorted(key for key in before.flagged - repeated if key[0] in before.kept)
-        rows = ruling.rows(dict.fromkeys(sorted(before.kept)), decision, freed=freed)
-        version = writer.commit([PackageDraft("decision", list(rows))], run_id=shop.run_id)
+        decided = decide_anew(lake, writer.head, ruling)
+        before, decision = decided.before, decided.decision
+        version = writer.commit([PackageDraft("decision", decided.rows)], run_id=shop.run_id)
         publish_if_free(lake, version)
         kept_before = sum(before.kept.values())
         return Moved(
@@ -209,22 +173,6 @@ class Reembedding:
             duplicate_before=len(before.kept) - kept_before,
             duplicate=len(decision.dropped_samples),
         )
-
-
-def _decide_in_order(turns: Iterator[KeptVectors], ruling: Ruling) -> Decision:
-    kept = KeptTurns(encoder=ruling.encoder)
-    parts: list[Decision] = []
-    for _, group in groupby(turns, key=lambda turn: turn.version):
-        newcomers = [
-            TurnVectors(sample_id=turn.sample_id, turn=turn.turn, image=turn.image, text=turn.text) for turn in group
-        ]
-        parts.append(decide(kept, newcomers, ruling.thresholds()))
-        kept.add(parts[-1].keepers, encoder=ruling.encoder)
-    return Decision(
-        kept_samples=tuple(chain.from_iterable(part.kept_samples for part in parts)),
-        dropped_samples=tuple(chain.from_iterable(part.dropped_samples for part in parts)),
-        duplicates=tuple(chain.from_iterable(part.duplicates for part in parts)),
-    )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import polars as pl
 from storage.lake import Lake
 from storage.lock import is_held
 from storage.projection import read_link
-from storage.records import ClaimRow, DecisionRow, RunEndRow, RunStartRow, TopicRow
+from storage.records import ClaimRow, DecisionRow, RunEndRow, RunStartRow, SampleRow, TopicRow
 from storage.tables import Among
 from storage.versions import Version
 
@@ -79,6 +79,16 @@ def samples_of_slots(lake: Lake, version: Version, slot_ids: Collection[str]) ->
             if claim.sample_id not in found[claim.slot_id]:
                 found[claim.slot_id].append(claim.sample_id)
     return found
+
+
+def siblings(lake: Lake, version: Version, sample_ids: Collection[str]) -> dict[str, frozenset[str]]:
+    """By sample the other samples made for its slot, as far as there are any; only samples in `sample_ids` count."""
+    made = lake.scan(SampleRow, version, ["sample_id", "slot_id"]).collect()
+    several = made.filter(pl.len().over("slot_id") > 1).filter(pl.col("sample_id").is_in(list(sample_ids)))
+    found: dict[str, set[str]] = {}
+    for sample_id, slot_id in several.select("sample_id", "slot_id").iter_rows():
+        found.setdefault(slot_id, set()).add(sample_id)
+    return {mine: frozenset(group - {mine}) for group in found.values() for mine in group if len(group) > 1}
 
 
 def unfinished_moves(lake: Lake, version: Version) -> list[str]:

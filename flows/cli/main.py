@@ -14,6 +14,7 @@ from flows.cli.models import models
 from flows.cli.options import plain, telling
 from flows.cli.query import sql
 from flows.cli.reembed import reembed
+from flows.cli.replay import replay
 from flows.cli.travel import diff
 from flows.errors import UserError
 from models.errors import ModelError
@@ -40,6 +41,7 @@ for command in (
     maintain,
     fsck,
     rebuild,
+    replay,
     status,
     versions,
     diff,

@@ -2,9 +2,8 @@
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from flows.recorder import Address
 from flows.replay.recorded import NeverRecordedError
@@ -12,9 +11,7 @@ from flows.shown_call import request_lines
 from storage.calls import AlteredCall
 from storage.records import CallRow, IterationRow, Row
 
-STAGES = ("question", "answer", "image")
-
-R = TypeVar("R", bound=Row)
+STAGES = {"question": 1, "answer": 2, "image": 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,50 +84,42 @@ def _nearest(at: Address, error: NeverRecordedError, recorded: Sequence[CallRow]
     )
 
 
-def first_round_that_differs(
-    version: int, recorded: Iterable[IterationRow], made: Iterable[IterationRow], calls: Sequence[CallRow]
-) -> Difference | None:
-    """The first round, in the order of the story, that is not as it was; the call that gave its draft is named."""
-    before, now = _by_round(recorded), _by_round(made)
-    for key in sorted(before.keys() | now.keys()):
+def rows_that_differ(
+    version: int, recorded: Iterable[Row], made: Iterable[Row], calls: Sequence[CallRow] = ()
+) -> Iterator[Difference]:
+    """Rows of one table that came, went or changed, in the order of their keys."""
+    before, now = ({row.identity(): row for row in rows} for rows in (recorded, made))
+    for key in sorted(before.keys() | now.keys(), key=_told_in_order):
         problem = _how_rows_differ(before.get(key), now.get(key))
         if problem:
             row = before.get(key) or now[key]
             call = next((call for call in calls if _is_draft_of(call, row)), None)
-            return Difference(
+            yield Difference(
                 version=version,
-                sample_id=row.sample_id,
-                where=f"turn {row.turn}, {row.stage}, round {row.round}",
+                sample_id=getattr(row, "sample_id", None),
+                where=_where(row),
                 what=problem,
                 call_id=call.call_id if call else None,
             )
-    return None
 
 
-def _by_round(rows: Iterable[IterationRow]) -> dict[tuple[int, int, int], IterationRow]:
-    return {(row.turn, STAGES.index(row.stage), row.round): row for row in rows}
+def _told_in_order(key: tuple[object, ...]) -> list[tuple[int, str]]:
+    """Sorts turns and rounds as numbers, stages as they follow each other."""
+    return [(part, "") if isinstance(part, int) else (STAGES.get(str(part), 0), str(part)) for part in key]
 
 
-def _is_draft_of(call: CallRow, row: IterationRow) -> bool:
+def _where(row: Row) -> str:
+    if isinstance(row, IterationRow):
+        return f"turn {row.turn}, {row.stage}, round {row.round}"
+    named = (f"{name} {value}" for name, value in zip(row.key, row.identity(), strict=True) if name != "sample_id")
+    return " ".join((f"table {row.table}", *named))
+
+
+def _is_draft_of(call: CallRow, row: Row) -> bool:
+    if not isinstance(row, IterationRow):
+        return False
     same = (call.turn, call.stage, call.round) == (row.turn, row.stage, row.round)
     return same and call.error is None and call.purpose in ("draft", "rewrite", "draw")
-
-
-def rows_that_differ(
-    version: int, recorded: Iterable[R], made: Iterable[R], *, sample_of: Mapping[str, str] | None = None
-) -> Iterator[Difference]:
-    """Rows of one table that came, went or changed; `sample_of` says for tables without it whose row it is, by key."""
-    before, now = ({row.identity(): row for row in rows} for rows in (recorded, made))
-    for key in sorted(before.keys() | now.keys(), key=str):
-        problem = _how_rows_differ(before.get(key), now.get(key))
-        if problem:
-            row = before.get(key) or now[key]
-            yield Difference(
-                version=version,
-                sample_id=getattr(row, "sample_id", (sample_of or {}).get(str(key[0]))),
-                where=f"{row.table}, {', '.join(f'{name} {value}' for name, value in zip(row.key, key, strict=True))}",
-                what=problem,
-            )
 
 
 def _how_rows_differ(before: Row | None, now: Row | None) -> str | None:

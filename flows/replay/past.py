@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from flows.replay.prefixes import find_by_prefix
 from flows.settings import Settings
 from models.identity import ModelIdentity
 from storage.errors import LakeDamaged
@@ -39,9 +40,9 @@ class PastRuns:
         self._versions = dict(starts.iter_rows())
         self._read: dict[str, PastRun] = {}
 
-    def kind(self, run_id: str | None) -> str | None:
-        """What kind of run it was; None for what is none."""
-        return self.find(run_id).start.kind if run_id in self._versions else None
+    def named(self, prefix: str) -> str:
+        """The id of the run whose id begins like this; NoSuchThing when there is none, or more than one."""
+        return find_by_prefix(self._versions, prefix, what="run")
 
     def find(self, run_id: str | None) -> PastRun:
         """A run by its id; NotReplayable when no package tells of it, or its settings are none of this interlake."""

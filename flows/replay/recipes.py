@@ -1,0 +1,36 @@
+"""Whether this interlake, with the settings and models of a run, has the recipe that was recorded for it."""
+
+import json
+from collections.abc import Iterator
+
+from flows.moving import KIND
+from flows.recipe import Recipe, write_recipe, write_selection
+from flows.recipe_changes import compare, leaves
+from flows.replay.differences import Difference
+from flows.replay.past import PastRun
+
+
+def recipe_differences(run: PastRun) -> Iterator[Difference]:
+    """One difference if prompts, checks or settings are others now, with a line for each that is."""
+    made = _made_again(run)
+    detail = [
+        f"{part}.{change.key} was {json.dumps(change.before)}, is {json.dumps(change.after)}"
+        for part in ("generation", "selection")
+        for change in compare(
+            dict(leaves("", json.loads(getattr(run.recipe, part)))), dict(leaves("", json.loads(getattr(made, part))))
+        )
+    ]
+    if detail or made.recipe_id != run.recipe.recipe_id:
+        yield Difference(
+            version=run.version,
+            sample_id=None,
+            where=f"recipe {run.recipe.recipe_id} of run {run.start.run_id}",
+            what="this interlake makes samples by another recipe",
+            detail=tuple(detail),
+        )
+
+
+def _made_again(run: PastRun) -> Recipe:
+    if run.start.kind == KIND:
+        return write_selection(run.settings, run.roles["encoder"])
+    return write_recipe(run.settings, run.roles)

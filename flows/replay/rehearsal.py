@@ -1,0 +1,114 @@
+"""Samples written again: the real loop, each call answered from the record; where it cannot go on, it says why."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from flows.filling import fill_slot, known_templates
+from flows.plan import PlannedSlot
+from flows.recorder import Answer, Asked, Recorder
+from flows.replay.differences import Difference, altered, never_recorded, place_of
+from flows.replay.past import PastRun
+from flows.replay.recorded import NeverRecordedError, recorded_cast
+from flows.replay.tape import RecordedTape
+from flows.seir.dialogue import Dialogue
+from storage.calls import AlteredCall, examine_calls
+from storage.lake import Lake
+from storage.spool import RecordedCall
+from storage.versions import Version
+
+Examined = RecordedCall | AlteredCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """One sample written again: its dialogue, if it came to one, and the calls that its own version brought."""
+
+    slot: PlannedSlot
+    calls: tuple[RecordedCall, ...]
+    dialogue: Dialogue | None
+    difference: Difference | None
+
+
+class Rehearsal:
+    """Writes the samples of one version again. `version` is the lake as it was then."""
+
+    def __init__(self, lake: Lake, version: Version, run: PastRun) -> None:
+        self._lake = lake
+        self._number = version.number
+        self._before = version.until(version.number - 1)
+        self._added = version.since(version.number - 1)
+        self._run = run
+
+    def write(self, slots: Sequence[PlannedSlot]) -> list[Rehearsed]:
+        """All of them, in their order. LakeDamaged when recorded calls cannot be read at all."""
+        earlier = self._calls(self._before, [slot.sample_id for slot in slots if slot.retry])
+        here = self._calls(self._added, [slot.sample_id for slot in slots])
+
+        async def write_all() -> list[Rehearsed]:
+            works = (self._rehearse(slot, earlier[slot.sample_id], here[slot.sample_id]) for slot in slots)
+            return list(await asyncio.gather(*works))
+
+        return asyncio.run(write_all())
+
+    def _calls(self, version: Version, sample_ids: Sequence[str]) -> defaultdict[str, list[Examined]]:
+        found: defaultdict[str, list[Examined]] = defaultdict(list)
+        for call in examine_calls(self._lake, version, sample_ids) if sample_ids else ():
+            found[call.row.sample_id].append(call)
+        return found
+
+    async def _rehearse(self, slot: PlannedSlot, earlier: Sequence[Examined], here: Sequence[Examined]) -> Rehearsed:
+        """Write one; the first thing that stands in the way is the difference."""
+        tape = RecordedTape(call for call in (*earlier, *here) if isinstance(call, RecordedCall))
+        broken = next((call for call in (*earlier, *here) if isinstance(call, AlteredCall)), None)
+        dialogue, difference = None, altered(self._number, broken) if broken else self._unknown_template(slot)
+        if difference is None:
+            try:
+                dialogue = await self._fill(slot, tape)
+            except NeverRecordedError as error:
+                assert tape.last is not None, "who asks says where"
+                difference = never_recorded(self._number, tape.last, error, tape.rows())
+            except Exception as error:  # whatever it is, it did not happen when the sample was made
+                difference = self._failed(slot, tape, error)
+        mine = {call.row.call_id for call in here}
+        return Rehearsed(
+            slot=slot,
+            calls=tuple(call for call_id, call in tape.asked.items() if call_id in mine),
+            dialogue=dialogue,
+            difference=difference or self._unasked(tape),
+        )
+
+    async def _fill(self, slot: PlannedSlot, tape: RecordedTape) -> Dialogue:
+        recorder = Recorder(tape=tape, desk=let_through, run_id=self._run.start.run_id, patience=0)
+        cast = recorded_cast(self._run.roles)
+        return await fill_slot(slot, cast=cast, recorder=recorder, settings=self._run.settings.generation)
+
+    def _unknown_template(self, slot: PlannedSlot) -> Difference | None:
+        unknown = [name for name in slot.templates if name not in known_templates()]
+        if not unknown:
+            return None
+        what = f"template {unknown[0]} is none of those that come with this interlake"
+        return self._difference(slot.sample_id, f"turn {slot.templates.index(unknown[0]) + 1}", what)
+
+    def _failed(self, slot: PlannedSlot, tape: RecordedTape, error: Exception) -> Difference:
+        where = place_of(tape.last) if tape.last else "the beginning"
+        difference = self._difference(slot.sample_id, where, f"the pipeline fails ({type(error).__name__}: {error})")
+        return replace(difference, call_id=tape.last.call_id() if tape.last else None)
+
+    def _unasked(self, tape: RecordedTape) -> Difference | None:
+        row = next(iter(tape.unasked()), None)
+        if row is None:
+            return None
+        difference = self._difference(
+            row.sample_id, place_of(row), f"call {row.call_id} is recorded, and not asked for"
+        )
+        return replace(difference, call_id=row.call_id)
+
+    def _difference(self, sample_id: str, where: str, what: str) -> Difference:
+        return Difference(version=self._number, sample_id=sample_id, where=where, what=what)
+
+
+async def let_through(model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:  # noqa: ARG001
+    """A desk that has room for everybody."""
+    return await send()

@@ -1,0 +1,149 @@
+"""Replaying a lake, a run or a sample, version by version. Writes nothing, and needs neither models nor a network."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flows.errors import UserError
+from flows.kept_index import KeptIndex
+from flows.moving import KIND as MOVE
+from flows.recorder import model_id
+from flows.replay.builds import BuildReplay
+from flows.replay.claimed import ClaimedSlots, SlotPast
+from flows.replay.differences import Difference
+from flows.replay.moves import MoveReplay
+from flows.replay.past import NotReplayable, PastRun, PastRuns
+from flows.replay.prefixes import find_by_prefix
+from flows.replay.recipes import recipe_differences
+from flows.replay.report import Replay, ReplayedVersion
+from storage.errors import LakeDamaged
+from storage.keepers import all_keepers
+from storage.lake import Lake
+from storage.projection import read_link
+from storage.records import ClaimRow, DecisionRow, EmbeddingRow
+from storage.tables import Among
+from storage.versions import Version
+
+MADE = frozenset({"build", "vectors", "decision"})
+"""Kinds of packages that follow from others; all else says what was given, or what happened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """What of a lake to replay: versions after `since` up to `version` (the newest by default), all of them or only
+    those of a run or about a sample, each named by the first digits of its id."""
+
+    version: int | None = None
+    since: int = 0
+    run: str | None = None
+    sample: str | None = None
+
+
+class Replaying:
+    """A replay that goes from version to version; `numbers` are those to be replayed, oldest first.
+
+    `given` counts the versions in between that only say what was given, or what happened.
+    """
+
+    def __init__(self, path: Path, options: ReplayOptions) -> None:
+        """NotALake; NoSuchThing for a version, run or sample that is not there; UserError when nothing is meant."""
+        self._began = time.monotonic()
+        self._lake = lake = Lake.open(path)
+        self._head = lake.version(options.version)
+        if not 0 <= options.since < self._head.number:
+            raise UserError(f"there is no version after {options.since}: the last one is {self._head.number}")
+        self._runs = PastRuns(lake, self._head)
+        self._run_id = self._runs.named(options.run) if options.run else None
+        self._among = {self._sample(options.sample)} if options.sample else None
+        self._slots = SlotPast(lake, self._head)
+        self._claimed: dict[str, ClaimedSlots] = {}
+        self._index: KeptIndex | None = None
+        self._seen: set[str] = set()
+        made = [number for number in self._made_after(options.since) if self._is_meant(number)]
+        self.numbers: tuple[int, ...] = tuple(made)
+        self.given = self._head.number - options.since - len(self._made_after(options.since))
+
+    def replay(self, number: int) -> ReplayedVersion:
+        """One version made again. What stands in the way is a difference, whatever it is."""
+        version = self._head.until(number)
+        try:
+            run = self._runs.find(read_link(self._lake, number).run_id)
+            replayed = self._replay(version, run)
+        except (NotReplayable, LakeDamaged, UserError) as error:
+            difference = Difference(
+                version=number, sample_id=None, where="as a whole", what=f"cannot be replayed: {error}"
+            )
+            return ReplayedVersion(version=number, what="?", differences=(difference,))
+        return replace(replayed, differences=(*self._of_run(run), *replayed.differences))
+
+    def report(self, versions: list[ReplayedVersion]) -> Replay:
+        """All that was replayed, put together."""
+        return Replay(
+            path=str(self._lake.path),
+            version=self._head.number,
+            sha256=self._head.sha256,
+            versions=tuple(versions),
+            given=self.given,
+            seconds=time.monotonic() - self._began,
+        )
+
+    def _replay(self, version: Version, run: PastRun) -> ReplayedVersion:
+        added = version.since(version.number - 1)
+        kinds = {entry.kind for entry in added.packages}
+        if "build" in kinds:
+            return BuildReplay(
+                self._lake,
+                version,
+                run=run,
+                claimed=self._claims_of(version, run),
+                index=self._index_of(run),
+                among=self._among,
+            ).replay()
+        if run.start.kind == MOVE:
+            move = MoveReplay(self._lake, version, run, self._among)
+            return move.replay_vectors() if "vectors" in kinds else move.replay_decisions()
+        raise NotReplayable(f"a run of kind {run.start.kind} decided it, which this interlake does not know")
+
+    def _of_run(self, run: PastRun) -> list[Difference]:
+        """What is wrong with a run as a whole, when it is met for the first time."""
+        if run.start.run_id in self._seen:
+            return []
+        self._seen.add(run.start.run_id)
+        claimed = self._claimed.get(run.start.run_id)
+        return [*recipe_differences(run), *(claimed.differences if claimed else ())]
+
+    def _claims_of(self, version: Version, run: PastRun) -> ClaimedSlots:
+        run_id = run.start.run_id
+        if run_id not in self._claimed:
+            self._claimed[run_id] = ClaimedSlots.read(self._lake, version, run, self._slots)
+        return self._claimed[run_id]
+
+    def _index_of(self, run: PastRun) -> KeptIndex:
+        """The index of kept turns, made anew when the encoder is another."""
+        encoder = model_id(run.roles["encoder"])
+        if self._index is None or self._index.turns.encoder != encoder:
+            self._index = KeptIndex(self._lake, encoder, read_all=all_keepers)
+        return self._index
+
+    def _sample(self, prefix: str) -> str:
+        claims = self._lake.scan(ClaimRow, self._head, ["sample_id"]).collect()
+        return find_by_prefix(claims["sample_id"], prefix, what="sample")
+
+    def _made_after(self, since: int) -> list[int]:
+        added = self._head.since(since).packages
+        return sorted({entry.version for entry in added if entry.kind in MADE})
+
+    def _is_meant(self, number: int) -> bool:
+        if self._run_id and read_link(self._lake, number).run_id != self._run_id:
+            return False
+        if self._among is None:
+            return True
+        added, among = self._head.until(number).since(number - 1), Among(column="sample_id", values=self._among)
+        kinds = (DecisionRow, EmbeddingRow)
+        return any(next(self._lake.rows(kind, added, among), None) is not None for kind in kinds)
+
+
+def replay_lake_at(path: Path, options: ReplayOptions) -> Replay:
+    """Replay all that is meant, and say what it came to."""
+    replaying = Replaying(path, options)
+    return replaying.report([replaying.replay(number) for number in replaying.numbers])

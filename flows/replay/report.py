@@ -1,0 +1,71 @@
+"""What a replay came to, version by version. Reads no lake."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from flows.replay.differences import Difference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayedVersion:
+    """One version made again: how many samples (or turns), calls and decisions, and what differs.
+
+    `made_sha256` is the version's hash as the replay gives it, None where only a part of it was replayed.
+    """
+
+    version: int
+    what: str
+    made_sha256: str | None = None
+    samples: int = 0
+    turns: int = 0
+    calls: int = 0
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def is_identical(self) -> bool:
+        return not self.differences
+
+    def line(self) -> str:
+        """One line for a person."""
+        counts = [(self.samples, "sample"), (self.turns, "turn"), (self.calls, "call")]
+        made = ", ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in counts if count)
+        outcomes = ", ".join(f"{count} {name}" for name, count in self.outcomes.items() if count)
+        if self.differences:
+            verdict = f"{len(self.differences)} difference{'s' * (len(self.differences) != 1)}"
+        else:
+            verdict = f"identical, sha256 {self.made_sha256[:16]}" if self.made_sha256 else "identical"
+        told = f"{made} ({outcomes})" if outcomes else made
+        return f"version {self.version}, {self.what}: {told}: {verdict}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """A replay of a lake, or of a part of it. `given` counts versions that only say what was given or what happened."""
+
+    path: str
+    version: int
+    sha256: str
+    versions: tuple[ReplayedVersion, ...]
+    given: int
+    seconds: float
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        return tuple(difference for each in self.versions for difference in each.differences)
+
+    @property
+    def is_identical(self) -> bool:
+        return not self.differences
+
+    def line(self) -> str:
+        """The verdict in one line."""
+        samples, calls = (sum(getattr(each, name) for each in self.versions) for name in ("samples", "calls"))
+        what = f"{len(self.versions)} versions, {samples} samples, {calls} calls replayed in {self.seconds:.1f} s"
+        return f"{what}: {'all identical' if self.is_identical else f'{len(self.differences)} differences'}"
+
+    def json(self) -> dict[str, object]:
+        return asdict(self) | {
+            "identical": self.is_identical,
+            "versions": [asdict(each) | {"identical": each.is_identical} for each in self.versions],
+        }
