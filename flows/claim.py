@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from flows.environment import describe_environment
-from flows.plan import BuildPlan, BuildRequest, plan_build
+from flows.plan import Plan, Planner
 from flows.recipe import model_rows
 from flows.workshop import Workshop
 from storage.canonical import canonical_text
@@ -24,15 +24,15 @@ from storage.versions import Version
 from storage.writing import writing
 
 
-def claim_slots(shop: Workshop, request: BuildRequest, *, flow_run_id: str | None) -> BuildPlan:
-    """Plan and claim in one step under the lock, so that two builds never take the same slot."""
+def claim_slots(shop: Workshop, planner: Planner, *, kind: str, flow_run_id: str | None) -> Plan:
+    """Plan and claim in one step under the lock, so that two runs never take the same slot."""
     lake, recipe = shop.lake, shop.recipe
     with writing(lake, purpose=f"claim of run {shop.run_id[:8]}", timeout=shop.lock_timeout) as writer:
-        plan = plan_build(lake, writer.head, recipe, request)
+        plan = planner(lake, writer.head, recipe)
         if not plan.slots:
             return plan
         died = died_rows(lake, writer.head)
-        start = start_row(shop, kind="build", planned=len(plan.slots), topics=plan.topics, flow_run_id=flow_run_id)
+        start = start_row(shop, kind=kind, planned=len(plan.slots), topics=plan.topics, flow_run_id=flow_run_id)
         rows = [start, *_claims(shop, plan), recipe.row(), *model_rows(shop.roles), *died]
         writer.commit([PackageDraft("run", rows)], run_id=shop.run_id)
     return plan
@@ -57,7 +57,7 @@ def start_row(shop: Workshop, *, kind: str, planned: int, topics: int, flow_run_
     )
 
 
-def _claims(shop: Workshop, plan: BuildPlan) -> list[ClaimRow]:
+def _claims(shop: Workshop, plan: Plan) -> list[ClaimRow]:
     size = shop.settings.run.batch_size
     return [
         slot.claim(position=at, batch=at // size, recipe_id=shop.recipe.recipe_id, run_id=shop.run_id)

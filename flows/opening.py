@@ -9,13 +9,14 @@ from flows.asked import BuildOptions
 from flows.claim import claim_slots, ended, living_run, tidy_runs
 from flows.commit import Committer
 from flows.engine import Engine
-from flows.plan import BuildRequest
-from flows.recipe import write_recipe
+from flows.plan import BuildRequest, Plan, Planner, plan_build
+from flows.recipe import Recipe, write_recipe
 from flows.run import Run
 from flows.settings import FILE, Settings, read_settings
 from flows.studio import Cast, Studio
 from flows.workshop import Workshop
 from storage.lake import Lake
+from storage.versions import Version
 
 
 def open_build(
@@ -29,19 +30,24 @@ def open_build(
 
     `studio` opens the models that the settings name; another one may bring its own.
     """
-    lake, settings = open_lake(path, options)
-    return open_run(lake, build_request(settings, options), studio(settings), settings, flow_run_id=flow_run_id)
+    lake, settings = open_lake(path, turns=options.turns, lock_timeout=options.lock_timeout)
+    request = build_request(settings, options)
+
+    def planner(lake: Lake, version: Version, recipe: Recipe) -> Plan:
+        return plan_build(lake, version, recipe, request)
+
+    return open_run(lake, planner, studio(settings), settings, kind="build", flow_run_id=flow_run_id)
 
 
-def open_lake(path: Path, options: BuildOptions) -> tuple[Lake, Settings]:
-    """A lake and its settings, with what the options give in place of a setting. NotALake, SettingsError."""
+def open_lake(path: Path, *, turns: int | None = None, lock_timeout: float | None = None) -> tuple[Lake, Settings]:
+    """A lake and its settings, with what is given in place of a setting. NotALake, SettingsError."""
     lake = Lake.open(path)
     settings = read_settings(path / FILE)
     generation, run = settings.generation, settings.run
-    if options.turns is not None:
-        generation = generation.model_copy(update={"turns": options.turns})
-    if options.lock_timeout is not None:
-        run = run.model_copy(update={"lock_timeout": options.lock_timeout})
+    if turns is not None:
+        generation = generation.model_copy(update={"turns": turns})
+    if lock_timeout is not None:
+        run = run.model_copy(update={"lock_timeout": lock_timeout})
     return lake, settings.model_copy(update={"generation": generation, "run": run})
 
 
@@ -59,10 +65,11 @@ def build_request(settings: Settings, options: BuildOptions) -> BuildRequest:
 @contextmanager
 def open_run(
     lake: Lake,
-    request: BuildRequest,
+    planner: Planner,
     studio: AbstractAsyncContextManager[Cast],
     settings: Settings,
     *,
+    kind: str,
     flow_run_id: str | None,
 ) -> Iterator[Run]:
     """Open the models, claim slots, and end the run whatever happens; a plan without slots leaves the lake as it is."""
@@ -75,7 +82,7 @@ def open_run(
         committer.catch_up()
         stack.callback(tidy_runs, shop)
         stack.enter_context(living_run(shop))
-        plan = claim_slots(shop, request, flow_run_id=flow_run_id)
+        plan = claim_slots(shop, planner, kind=kind, flow_run_id=flow_run_id)
         run = Run(shop, cast=cast, engine=engine, committer=committer, plan=plan)
         stack.callback(run.close)
         if not plan.slots:

@@ -1,7 +1,7 @@
 """What a build is going to do: which slots, of which topics, from which templates. Reads the lake, writes nothing."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Literal
@@ -16,6 +16,9 @@ from storage.lake import Lake
 from storage.records import ClaimRow, RunStartRow
 from storage.slots import is_alive, samples_of_slots, slot_states, topic_states
 from storage.versions import Version
+
+NOTHING_ASKED = "no new topics were asked for, no slot is open, none is to be tried again"
+ALL_COVERED = "every topic has samples; add topics, or let the build deepen them (when_exhausted)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,39 +65,45 @@ class PlannedSlot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuildPlan:
-    """All slots in the order in which they are made and committed.
+class Plan:
+    """All slots in the order in which they are made and committed, and how many of them are there for which reason.
 
     `topics` counts those the run answers for: `new_topics` picked now, and those of interrupted runs it takes over.
-    `resumed` and `retried` count slots; `uncovered_left` counts topics that would still have no slot afterwards.
+    `resumed`, `retried` and `again` (made again by another recipe) count slots; `uncovered_left` counts topics that
+    would still have no slot afterwards. `nothing` is said when there are no slots.
     """
 
     slots: tuple[PlannedSlot, ...]
-    topics: int
-    new_topics: int
-    deepened: int
-    resumed: int
-    retried: int
-    uncovered_left: int
+    topics: int = 0
+    new_topics: int = 0
+    deepened: int = 0
+    resumed: int = 0
+    retried: int = 0
+    again: int = 0
+    uncovered_left: int = 0
+    nothing: str
 
     def note(self) -> str:
         """One sentence on what will be done, and on the topics when they run out."""
-        parts = [f"{self.new_topics} new topics"]
+        if not self.slots:
+            return f"nothing to do: {self.nothing}"
+        parts = [f"{self.again} slots again by another recipe"] if self.again else []
+        parts += [f"{self.new_topics} new topics"] if self.new_topics or not self.again else []
         parts += [f"{self.deepened} topics deepened"] if self.deepened else []
         parts += [f"{self.resumed} samples left open by interrupted runs"] if self.resumed else []
         parts += [f"{self.retried} failed samples again"] if self.retried else []
         taken = f"{len(self.slots)} samples: {', '.join(parts)}"
-        if self.slots:
-            return f"{taken}; {self.uncovered_left} topics stay without samples"
-        if self.uncovered_left:
-            return "nothing to do: no new topics were asked for, no slot is open, none is to be tried again"
-        return "nothing to do: every topic has samples; add topics, or let the build deepen them (when_exhausted)"
+        return taken if self.again else f"{taken}; {self.uncovered_left} topics stay without samples"
 
     def batches(self, size: int) -> tuple[tuple[PlannedSlot, ...], ...]:
         return tuple(self.slots[start : start + size] for start in range(0, len(self.slots), size))
 
 
-def plan_build(lake: Lake, version: Version, recipe: Recipe, request: BuildRequest) -> BuildPlan:
+Planner = Callable[[Lake, Version, Recipe], Plan]
+"""What plans a run, under the lake's lock, on the version that its claim follows."""
+
+
+def plan_build(lake: Lake, version: Version, recipe: Recipe, request: BuildRequest) -> Plan:
     """Plan a build on a version: first what interrupted runs left open, then failed slots if asked, then new topics.
 
     A build answers for `new_topics` topics; those that an interrupted run answered for count among them, so that the
@@ -107,7 +116,7 @@ def plan_build(lake: Lake, version: Version, recipe: Recipe, request: BuildReque
     answered_for = _answered_for(lake, version, left_open)
     failed = states.filter(pl.col("outcome") == "failed") if request.retry_failed else states.clear()
     again = [*left_open["slot_id"], *failed["slot_id"]]
-    planner = _Planner(
+    planner = SlotPlanner(
         recipe=recipe,
         seed=lake.seed,
         turns=request.turns,
@@ -121,15 +130,17 @@ def plan_build(lake: Lake, version: Version, recipe: Recipe, request: BuildReque
     fresh = pick_topics(_states(topics), wanted)
     short = wanted - len(fresh)
     deepened = least_covered(_deepenable(topics), short) if request.when_exhausted == "deepen" else ()
+    uncovered_left = int((topics["slots"] == 0).sum()) - len(fresh)
     new = [slot for topic in (*fresh, *deepened) for slot in planner.new(topic, request.samples_per_topic)]
-    return BuildPlan(
+    return Plan(
         slots=(*resumed, *retried, *new),
         topics=answered_for + len(fresh) + len(deepened),
         new_topics=len(fresh),
         deepened=len(deepened),
         resumed=len(resumed),
         retried=len(retried),
-        uncovered_left=int((topics["slots"] == 0).sum()) - len(fresh),
+        uncovered_left=uncovered_left,
+        nothing=NOTHING_ASKED if uncovered_left else ALL_COVERED,
     )
 
 
@@ -155,7 +166,9 @@ def _deepenable(topics: pl.DataFrame) -> list[TopicState]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Planner:
+class SlotPlanner:
+    """Plans slots by a recipe. `topics` are rows by topic id, `samples` those that were claimed by slot id."""
+
     recipe: Recipe
     seed: int
     turns: int

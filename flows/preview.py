@@ -7,9 +7,9 @@ from pathlib import Path
 from flows.asked import BuildOptions
 from flows.engine import Engine
 from flows.opening import build_request, open_cast, open_lake
-from flows.plan import BuildPlan, plan_build
+from flows.plan import Plan, plan_build
 from flows.recipe import write_recipe
-from flows.settings import RoundSettings
+from flows.settings import ChecksAlone, GenerationSettings
 from flows.studio import Studio
 
 EMBEDDINGS_PER_TURN = 2
@@ -19,7 +19,7 @@ EMBEDDINGS_PER_TURN = 2
 class Preview:
     """A plan and the bounds of its model calls: all drafts accepted at once, and all rewrites spent."""
 
-    plan: BuildPlan
+    plan: Plan
     fewest_calls: int
     most_calls: int
 
@@ -32,22 +32,27 @@ class Preview:
 
 def preview_build(path: Path, options: BuildOptions) -> Preview:
     """Plan a build on the newest version. Errors as for a build."""
-    lake, settings = open_lake(path, options)
+    lake, settings = open_lake(path, turns=options.turns)
     with Engine() as engine, open_cast(engine, Studio(settings)) as cast:
         recipe = write_recipe(settings, cast.roles())
         plan = plan_build(lake, lake.version(), recipe, build_request(settings, options))
     turns = sum(len(slot.templates) for slot in plan.slots)
-    rounds = settings.generation.rounds
-    return Preview(plan=plan, fewest_calls=turns * fewest_calls(rounds), most_calls=turns * most_calls(rounds))
+    generation = settings.generation
+    return Preview(plan=plan, fewest_calls=turns * fewest_calls(generation), most_calls=turns * most_calls(generation))
 
 
-def fewest_calls(rounds: RoundSettings) -> int:
-    """Calls of a turn whose drafts are all accepted: a draft a stage, and a critique where there may be rewrites."""
-    critiques = sum(1 for rewrites in (rounds.question, rounds.answer, rounds.image) if rewrites)
+def fewest_calls(settings: GenerationSettings) -> int:
+    """Calls of a turn whose drafts are all accepted: a draft a stage, and a critique where there may be rewrites.
+
+    Where texts are left to the deterministic checks, nobody is asked for a critique of them.
+    """
+    rounds, asks = settings.rounds, not isinstance(settings.critic, ChecksAlone)
+    critiques = sum(1 for rewrites in (rounds.question, rounds.answer) if rewrites and asks) + bool(rounds.image)
     return 3 + critiques + EMBEDDINGS_PER_TURN
 
 
-def most_calls(rounds: RoundSettings) -> int:
+def most_calls(settings: GenerationSettings) -> int:
     """Calls of a turn that spends every rewrite at the first attempt: a rewritten caption is drawn anew."""
-    text = sum(1 + 2 * rewrites for rewrites in (rounds.question, rounds.answer))
+    rounds, asks = settings.rounds, not isinstance(settings.critic, ChecksAlone)
+    text = sum(1 + (1 + asks) * rewrites for rewrites in (rounds.question, rounds.answer))
     return text + 1 + 3 * rounds.image + EMBEDDINGS_PER_TURN

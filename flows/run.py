@@ -13,7 +13,7 @@ from flows.commit import Committed, Committer
 from flows.engine import Engine
 from flows.filling import fill_slot
 from flows.packing import FinishedBatch
-from flows.plan import BuildPlan, PlannedSlot
+from flows.plan import Plan, PlannedSlot
 from flows.progress import OUTCOMES, Progress, ProgressBoard
 from flows.recorder import Answer, Asked, Recorder, finish_all
 from flows.seir.dialogue import Dialogue
@@ -34,7 +34,7 @@ NAMED_TOPICS = 3
 class Run:
     """A build that has claimed its slots. Batches may be made in any order and thread; they are committed in order."""
 
-    def __init__(self, shop: Workshop, *, cast: Cast, engine: Engine, committer: Committer, plan: BuildPlan) -> None:
+    def __init__(self, shop: Workshop, *, cast: Cast, engine: Engine, committer: Committer, plan: Plan) -> None:
         self.shop = shop
         self._cast = cast
         self.plan = plan
@@ -165,9 +165,9 @@ class Run:
         return dialogue
 
     def _committed_calls(self, slots: Sequence[PlannedSlot]) -> Iterable[RecordedCall]:
-        """What earlier attempts at these slots have asked already."""
-        retried = [slot.sample_id for slot in slots if slot.retry]
-        return read_calls(self.shop.lake, self.shop.lake.version(), retried) if retried else ()
+        """What earlier attempts at these slots have asked already, and samples of theirs by other recipes."""
+        wanted = {slot.sample_id for slot in slots if slot.retry}.union(*(slot.siblings for slot in slots))
+        return read_calls(self.shop.lake, self.shop.lake.version(), wanted) if wanted else ()
 
     def _spool_path(self, number: int) -> Path:
         return self.shop.folder / SPOOL_FOLDER / f"{number:06d}.log"

@@ -94,7 +94,7 @@ def build(*, lake_path: Path, **options: Any) -> None:
     from flows.opening import open_lake
 
     asked = BuildOptions(**options)
-    open_lake(lake_path, asked)
+    open_lake(lake_path)
     quiet_prefect()
     from flows.build import build_lake
 
