@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from dedup.decide import Thresholds, decide
+from dedup.decide import Excused, Thresholds, decide
 from dedup.kept import KeptTurns
 from dedup.turns import TurnVectors
 from flows.settings import FILE, SettingsError, read_settings
@@ -25,7 +25,7 @@ from storage.fsck.mending import mend, renew_history, renew_table
 from storage.fsck.rows import flagged_turns, latest_decisions
 from storage.fsck.stock import Stock
 from storage.lake import Lake
-from storage.records import EmbeddingRow, RecipeRow, RunStartRow, TurnRow, VectorRow, from_arrow
+from storage.records import EmbeddingRow, RecipeRow, RunStartRow, SampleRow, TurnRow, VectorRow, from_arrow
 from storage.turns_table import count
 
 Floats = npt.NDArray[np.float32]
@@ -102,10 +102,10 @@ def check_duplicates(found: Survey) -> Seen:
         raise UncheckedError("kept samples rest on vectors of several encoders, see 'vectors'")
     findings: list[Finding] = []
     kept = KeptTurns(encoder=encoders[0] if encoders else "")
-    vectors = _vectors(stock, kept.encoder)
+    vectors, excused = _vectors(stock, kept.encoder), _siblings(stock)
     for (decided, _), rows in groupby(turns.iter_rows(named=True), key=lambda row: (row["decided"], row["completed"])):
         newcomers = [_comparable(row, vectors) for row in rows]
-        findings += _repeated(kept, newcomers, _thresholds(found, stock, decided))
+        findings += _repeated(kept, newcomers, _thresholds(found, stock, decided), excused)
         kept.add(newcomers, encoder=kept.encoder)
     return Seen(looked_at=counted(turns.height, "unflagged turn"), findings=few(findings, of="turns"))
 
@@ -144,8 +144,17 @@ def _comparable(row: dict[str, object], vectors: dict[str, Floats]) -> TurnVecto
         raise UncheckedError(f"vectors cannot be compared ({error}), see 'vectors'") from error
 
 
-def _repeated(kept: KeptTurns, newcomers: Iterable[TurnVectors], thresholds: Thresholds) -> Iterator[Finding]:
-    for pair in decide(kept, newcomers, thresholds).duplicates:
+def _siblings(stock: Stock) -> Excused:
+    """By sample the others of its slot, by other recipes, with which it is never compared."""
+    samples = stock.frame(SampleRow, ["sample_id", "slot_id"]).filter(pl.len().over("slot_id") > 1)
+    slots = dict(samples.group_by("slot_id").agg("sample_id").iter_rows())
+    return {name: frozenset(slots[slot_id]) for name, slot_id in samples.select("sample_id", "slot_id").iter_rows()}
+
+
+def _repeated(
+    kept: KeptTurns, newcomers: Iterable[TurnVectors], thresholds: Thresholds, excused: Excused
+) -> Iterator[Finding]:
+    for pair in decide(kept, newcomers, thresholds, excused=excused).duplicates:
         yield Finding(
             where=f"turn {pair.turn} of sample {pair.sample_id}",
             what=f"is kept and not flagged, and repeats turn {pair.kept_turn} of sample {pair.kept_sample_id}: image "

@@ -14,6 +14,9 @@ from prefect.tasks import Task
 
 from flows.maintaining import Maintained, Maintenance
 from flows.reembedding import Moved, Reembedding
+from flows.replay.replaying import Replaying
+from flows.replay.report import Replay, ReplayDiffers, ReplayedVersion
+from flows.rerunning.opening import Rerun
 from flows.run import Run
 from models.errors import TransientError
 
@@ -84,6 +87,22 @@ def decide_anew(move: Reembedding) -> Moved:
     return moved
 
 
+@task(task_run_name="retire superseded samples", cache_policy=NO_CACHE, persist_result=False)
+def retire_superseded(rerun: Rerun) -> int:
+    """Let old samples give way to kept ones by the present recipe, as one version; returns how many."""
+    retired = rerun.retire()
+    get_run_logger().info("%d old samples retired", retired)
+    return retired
+
+
+@task(task_run_name="replay version {number}", cache_policy=NO_CACHE, persist_result=False)
+def replay_version(replaying: Replaying, number: int) -> ReplayedVersion:
+    """Make one version again, and compare."""
+    replayed = replaying.replay(number)
+    get_run_logger().info(replayed.line())
+    return replayed
+
+
 @task(task_run_name="compact {label}", cache_policy=NO_CACHE, persist_result=False)
 def compact_packages(maintenance: Maintenance, number: int, label: str) -> None:
     """Put some packages together in one folder."""
@@ -125,3 +144,17 @@ def show_summary(run: Run) -> None:
         [run.counts()], key="build-conservation", description=f"Run {run.shop.run_id} in {run.shop.lake.path.resolve()}"
     )
     create_table_artifact(run.topic_table(), key="build-topics", description="Samples of this run by topic and outcome")
+
+
+def show_replay(report: Replay) -> None:
+    """Tables in the UI: the versions replayed, and what differs in them."""
+    create_table_artifact(report.table(), key="replay-versions", description=report.line())
+    if report.differences:
+        told = [{"version": each.version, "where": each.where, "what": each.what} for each in report.differences]
+        create_table_artifact(told, key="replay-differences", description="What is not as it was recorded")
+
+
+def fail_on_differences(report: Replay) -> None:
+    """Raise ReplayDiffers, so that the flow run is a failed one, when anything differs."""
+    if report.differences:
+        raise ReplayDiffers(report.differences[0].line())

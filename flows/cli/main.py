@@ -15,6 +15,7 @@ from flows.cli.options import plain, telling
 from flows.cli.query import sql
 from flows.cli.reembed import reembed
 from flows.cli.replay import replay
+from flows.cli.rerun import rerun
 from flows.cli.travel import diff
 from flows.errors import UserError
 from models.errors import ModelError
@@ -42,6 +43,7 @@ for command in (
     fsck,
     rebuild,
     replay,
+    rerun,
     status,
     versions,
     diff,

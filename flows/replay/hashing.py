@@ -10,10 +10,14 @@ from storage.versions import Version, chain_sha256
 
 
 def hash_again(lake: Lake, version: Version, drafts: Sequence[PackageDraft]) -> tuple[str, list[Difference]]:
-    """The hash that a version has with these packages, and a difference for each that is not the recorded one."""
+    """The hash that a version has with these packages, and a difference for each that is not the recorded one.
+
+    Packages of other kinds say what was given; they stay as they are.
+    """
     recorded = lake.version(version.number)
+    contents = {draft.kind: content_of(draft) for draft in drafts}
     old = recorded.added()
-    made = [replace(entry, content_sha256=content_of(draft)) for entry, draft in zip(old, drafts, strict=True)]
+    made = [replace(entry, content_sha256=contents.get(entry.kind, entry.content_sha256)) for entry in old]
     differences = [
         Difference(
             version=version.number,

@@ -16,6 +16,8 @@ from flows.replay.past import NotReplayable, PastRun, PastRuns
 from flows.replay.prefixes import find_by_prefix
 from flows.replay.recipes import recipe_differences
 from flows.replay.report import Replay, ReplayedVersion
+from flows.replay.retirements import replay_retirement
+from flows.rerunning.retiring import KIND as RERUN
 from storage.errors import LakeDamaged
 from storage.keepers import all_keepers
 from storage.lake import Lake
@@ -102,6 +104,8 @@ class Replaying:
         if run.start.kind == MOVE:
             move = MoveReplay(self._lake, version, run, self._among)
             return move.replay_vectors() if "vectors" in kinds else move.replay_decisions()
+        if run.start.kind == RERUN:
+            return replay_retirement(self._lake, version, run, self._among)
         raise NotReplayable(f"a run of kind {run.start.kind} decided it, which this interlake does not know")
 
     def _of_run(self, run: PastRun) -> list[Difference]:

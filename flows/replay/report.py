@@ -6,6 +6,10 @@ from dataclasses import asdict, dataclass, field
 from flows.replay.differences import Difference
 
 
+class ReplayDiffers(Exception):
+    """A replay is not what was recorded; the message is the first difference."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayedVersion:
     """One version made again: how many samples (or turns), calls and decisions, and what differs.
@@ -63,6 +67,20 @@ class Replay:
         samples, calls = (sum(getattr(each, name) for each in self.versions) for name in ("samples", "calls"))
         what = f"{len(self.versions)} versions, {samples} samples, {calls} calls replayed in {self.seconds:.1f} s"
         return f"{what}: {'all identical' if self.is_identical else f'{len(self.differences)} differences'}"
+
+    def table(self) -> list[dict[str, str | int]]:
+        """A row for each version."""
+        return [
+            {
+                "version": each.version,
+                "what": each.what,
+                "samples": each.samples,
+                "calls": each.calls,
+                "differences": len(each.differences),
+                "sha256": each.made_sha256 or "",
+            }
+            for each in self.versions
+        ]
 
     def json(self) -> dict[str, object]:
         return asdict(self) | {
