@@ -14,35 +14,51 @@ ID_DIGITS = 32
 
 def canonical_bytes(value: Json) -> bytes:
     """RFC 8785 bytes of a JSON value; ValueError for NaN, lone surrogates and integers beyond 2**53."""
-    if _is_plain(value):
-        try:
-            return _encode(value).encode()
-        except UnicodeEncodeError:  # a lone surrogate, of which the other tells more
-            pass
-    return rfc8785.dumps(value)
+    try:
+        return _encode(_plain(value)).encode()
+    except (_Uncommon, UnicodeEncodeError):  # the other writes everything, or says what is wrong
+        return rfc8785.dumps(value)
 
 
 _MOST = 2**53 - 1
+_LEAST_FRACTION = 1e-4
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), sort_keys=True).encode
 
 
-def _is_plain(value: object) -> bool:
-    """Whether Python's own encoder, ten times as fast, writes the very bytes of RFC 8785.
+class _Uncommon(Exception):
+    """A value that Python's own encoder may write otherwise than RFC 8785 has it."""
 
-    It escapes the same characters in the same way (section 3.2.2.2). But it writes numbers with a fraction otherwise,
-    puts names beyond ASCII in another order (by code points instead of UTF-16), and lets integers of any size pass.
+
+def _plain(value: object) -> object:
+    """An equal value of which Python's own encoder, ten times as fast, writes the very bytes of RFC 8785.
+
+    It escapes the same characters in the same way (section 3.2.2.2). But it writes whole floats with a fraction, small
+    ones with another exponent, puts names beyond ASCII in another order (by code points instead of UTF-16), and lets
+    integers of any size pass. _Uncommon where no such value is known.
     """
     kind = type(value)
     if kind is str or value is None or kind is bool:
-        return True
-    if kind is int:
-        return -_MOST <= cast("int", value) <= _MOST
-    if kind is list or kind is tuple:
-        return all(map(_is_plain, cast("list[object]", value)))
+        return value
     if kind is dict:
         members = cast("dict[object, object]", value)
-        return all(type(name) is str and name.isascii() for name in members) and all(map(_is_plain, members.values()))
-    return False
+        if not all(type(name) is str and name.isascii() for name in members):
+            raise _Uncommon
+        return {name: _plain(member) for name, member in members.items()}
+    if kind is list or kind is tuple:
+        return [_plain(member) for member in cast("list[object]", value)]
+    return _plain_number(value)
+
+
+def _plain_number(value: object) -> int | float:
+    """Fractions from 0.0001 on have the same shortest digits in both, and no exponent; infinity and NaN are neither."""
+    if type(value) is int and -_MOST <= value <= _MOST:
+        return value
+    if type(value) is float:
+        if value.is_integer() and -_MOST <= value <= _MOST:
+            return int(value)
+        if not value.is_integer() and _LEAST_FRACTION <= abs(value) <= _MOST:
+            return value
+    raise _Uncommon
 
 
 def canonical_text(value: Json) -> str:

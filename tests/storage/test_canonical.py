@@ -14,6 +14,8 @@ LEAVES = st.one_of(
     st.booleans(),
     st.integers(-(2**53) + 1, 2**53 - 1),
     st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(2**53) - 9, 2**53 + 9).map(float),
+    st.sampled_from([0.0, -0.0, 1.0, 0.05, 1.05, 1e-4, 9.9e-5, 1e-6, 1e-7, 2.0**53, 1e15 + 0.5, 1e16, 1e21, 1e22]),
     st.text(),
     st.sampled_from(["\x00\x1f\x7f\x80\u2028\u2029", '"\\\\/\b\f\n\r\t', "\ud7ff\ue000\uffff\U0001f600"]),
 )
