@@ -25,8 +25,10 @@ def evidence_lines(evidence: str, repeats: Sequence[Record] = ()) -> list[str]:
     match json.loads(evidence):
         case {"attempts": [*attempts], "turn": turn, "round": round_number, "purpose": purpose}:
             return [_failure_words(f"turn {turn}, round {round_number}, {purpose}", attempts)]
+        case {"sample_id": str(successor)}:
+            return [f"sample {short(successor)} takes its place"]
         case {**pairs} if pairs:
-            return [", ".join(f"{name.replace('_', ' ')} {_value_words(value)}" for name, value in pairs.items())]
+            return [", ".join(f"{str(name).replace('_', ' ')} {_value_words(value)}" for name, value in pairs.items())]
     return []
 
 

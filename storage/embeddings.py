@@ -2,12 +2,15 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import cast
 
+import numpy as np
 import polars as pl
 
 from storage.lake import Lake
-from storage.records import DecisionRow, EmbeddingRow, TurnRow, from_arrow
-from storage.turn_rows import find_vectors
+from storage.records import DecisionRow, EmbeddingRow, TurnRow, VectorRow, from_arrow
+from storage.tables import Among
+from storage.turn_rows import Floats, find_vectors
 from storage.turns_table import KeptVectors
 from storage.versions import Version
 
@@ -88,3 +91,17 @@ def embedded_turns(lake: Lake, version: Version, encoder: str, sample_ids: Colle
             image=vectors[row.image_vector_sha256, encoder],
             text=vectors[row.text_vector_sha256, encoder],
         )
+
+
+def all_vectors(lake: Lake, version: Version, encoder: str) -> Iterator[tuple[list[str], Floats]]:
+    """Every vector of an encoder, some at a time: their hashes, and float32 of shape (vectors, dims), as recorded.
+
+    For those who go through all of them; `find_vectors` looks up a few, and checks them.
+    """
+    for holding in lake.holdings_of(VectorRow, version):
+        table = holding.read(VectorRow.table, ("vector_sha256", "vector"), Among(column="encoder", values={encoder}))
+        for batch in table.to_batches() if table is not None else ():
+            if len(batch):
+                data = b"".join(cast("list[bytes]", batch["vector"].to_pylist()))
+                rows = np.frombuffer(data, dtype="<f4").astype(np.float32).reshape(len(batch), -1)
+                yield cast("list[str]", batch["vector_sha256"].to_pylist()), rows

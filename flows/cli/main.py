@@ -6,7 +6,7 @@ import click
 
 from flows.cli.build import build, plan
 from flows.cli.care import fsck, rebuild
-from flows.cli.explain import call
+from flows.cli.explain import call, why
 from flows.cli.grow import init, topics
 from flows.cli.look import show, status, versions
 from flows.cli.maintain import maintain
@@ -14,6 +14,7 @@ from flows.cli.models import models
 from flows.cli.options import plain, telling
 from flows.cli.query import sql
 from flows.cli.reembed import reembed
+from flows.cli.regenerate import regenerate
 from flows.cli.replay import replay
 from flows.cli.rerun import rerun
 from flows.cli.travel import diff
@@ -43,11 +44,13 @@ for command in (
     fsck,
     rebuild,
     replay,
+    regenerate,
     rerun,
     status,
     versions,
     diff,
     show,
+    why,
     call,
     sql,
     models,

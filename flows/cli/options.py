@@ -7,11 +7,11 @@ import math
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
@@ -32,6 +32,12 @@ QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }
+
+SHOWN = 20
+"""Lines of a list that are printed unless all are asked for."""
+
+Line: TypeAlias = tuple[int, str]
+"""How far a line is indented, and its text."""
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -136,6 +142,28 @@ def say(out: Any, text: str, *, style: str = "", indent: int = 0) -> None:
         out.print(Padding(Text(plain(text), style=style), (0, 0, 0, indent), expand=False))
     else:
         click.echo(textwrap.indent(plain(text), " " * indent))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 turn`, `2 turns`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def cut(indent: int, texts: Iterable[str], limit: int | None, count: int | None = None) -> Iterator[Line]:
+    """The first texts as lines, and how many more there are, of `count` in all."""
+    known = list(texts)
+    shown = known if limit is None else known[:limit]
+    yield from ((indent, text) for text in shown)
+    more = (count if count is not None else len(known)) - len(shown)
+    if more > 0:
+        yield indent, f"… and {more} more (--all)"
+
+
+def say_lines(lines: Iterable[Line]) -> None:
+    """Print lines; those that are not indented are headings."""
+    out = console()
+    for indent, text in lines:
+        say(out, text, style="" if indent else "bold", indent=indent)
 
 
 class _Teller(logging.Handler):

@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli.options import console, json_option, lake_option, print_json, say
+from flows.cli.options import SHOWN, Line, counted, cut, json_option, lake_option, print_json, say_lines
 from flows.evidence import short
 from flows.progress import OUTCOMES
 from storage.canonical import canonical_text
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from flows.recipe_changes import KeyChange, RecipeChange
     from flows.sample_changes import Cause, SampleChange, SampleGroup, TurnGroup
     from flows.version_steps import Step
-
-SHOWN = 20
-"""Lines of a kind that are printed unless all are asked for."""
-
-Line: TypeAlias = tuple[int, str]
-"""How far a line is indented, and its text; lines that are not are headings."""
 
 _HASH = re.compile(r"[0-9a-f]{40,}")
 
@@ -46,9 +40,7 @@ def diff(*, lake_path: Path, as_json: bool, a: int, b: int, everything: bool) ->
     if as_json:
         print_json(asdict(changes))
         return
-    out = console()
-    for indent, text in changes_lines(changes, limit=None if everything else SHOWN):
-        say(out, text, style="" if indent else "bold", indent=indent)
+    say_lines(changes_lines(changes, limit=None if everything else SHOWN))
 
 
 def changes_lines(changes: "Changes", *, limit: int | None) -> Iterator[Line]:
@@ -57,31 +49,21 @@ def changes_lines(changes: "Changes", *, limit: int | None) -> Iterator[Line]:
     if changes.start == changes.end:
         yield 0, f"version {changes.end} against itself: nothing differs"
         return
-    yield 0, f"from version {changes.start} to version {changes.end}: {_count(len(changes.steps), 'version')} {went}"
+    yield 0, f"from version {changes.start} to version {changes.end}: {counted(len(changes.steps), 'version')} {went}"
     if changes.start > changes.end:
         yield 2, f"told backwards: what is named here had not come yet in version {changes.end}"
-    yield from _cut(2, _step_lines(changes.steps, limit), limit)
+    yield from cut(2, _step_lines(changes.steps, limit), limit)
     yield from _topic_lines(changes, went, limit)
     for recipe in changes.recipes:
         yield 0, _recipe_words(recipe, went)
-        yield from _cut(2, map(_key_words, recipe.changes), limit)
+        yield from cut(2, map(_key_words, recipe.changes), limit)
     if changes.samples:
         yield 0, "samples"
     for group in changes.samples:
         yield 2, f"{_group_words(group)}: {group.count}"
-        yield from _cut(4, (_sample_words(each, group) for each in group.samples), limit, group.count)
+        yield from cut(4, (_sample_words(each, group) for each in group.samples), limit, group.count)
     yield from _turn_lines(changes.turns, limit)
     yield from _decision_lines(changes, went)
-
-
-def _cut(indent: int, texts: Iterable[str], limit: int | None, count: int | None = None) -> Iterator[Line]:
-    """The first texts, and how many more there are, of `count` in all."""
-    known = list(texts)
-    shown = known if limit is None else known[:limit]
-    yield from ((indent, text) for text in shown)
-    more = (count if count is not None else len(known)) - len(shown)
-    if more > 0:
-        yield indent, f"… and {more} more (--all)"
 
 
 def _step_lines(steps: Sequence["Step"], limit: int | None) -> list[str]:
@@ -110,35 +92,38 @@ def _brought(steps: Sequence["Step"]) -> Iterator[str]:
     begun = [step.recipe_id for step in steps if step.recipe_id]
     yield from (f"begins, recipe {short(recipe_id)}" for recipe_id in begun)
     if counts["topics"]:
-        yield _count(counts["topics"], "topic")
+        yield counted(counts["topics"], "topic")
     if counts["slots"]:
-        yield f"{_count(counts['slots'], 'slot')} claimed"
+        yield f"{counted(counts['slots'], 'slot')} claimed"
     if counts["turns"] and not counts["samples"]:
-        yield f"{_count(counts['turns'], 'turn')} embedded"
+        yield f"{counted(counts['turns'], 'turn')} embedded"
     if outcomes:
-        counted = ", ".join(f"{outcomes[name]} {name}" for name in OUTCOMES if outcomes[name])
-        yield f"{_decided(outcomes.total(), counts['samples'])}: {counted}"
+        each = ", ".join(f"{outcomes[name]} {name}" for name in OUTCOMES if outcomes[name])
+        yield f"{_decided(outcomes.total(), counts['samples'])}: {each}"
     for run_id, state in [pair for step in steps for pair in step.ended.items()]:
         yield state if run_id == steps[0].run_id else f"run {short(run_id)} had {state}"
 
 
 def _decided(decided: int, made: int) -> str:
     if made == decided:
-        return f"{_count(made, 'sample')} made"
-    return f"{_count(decided, 'sample')} decided" + (f", {made} of them new" if made else " again")
+        return f"{counted(made, 'sample')} made"
+    return f"{counted(decided, 'sample')} decided" + (f", {made} of them new" if made else " again")
 
 
 def _topic_lines(changes: "Changes", went: str, limit: int | None) -> Iterator[Line]:
     for group in changes.topics:
-        yield 0, f"{_count(group.count, 'topic')} {went}, from {group.source} (version {group.version})"
+        yield 0, f"{counted(group.count, 'topic')} {went}, from {group.source} (version {group.version})"
         paths = (" > ".join(filter(None, (row["domain"], row["category"], row["name"]))) for row in group.topics)
-        yield from _cut(2, paths, limit, group.count)
+        yield from cut(2, paths, limit, group.count)
 
 
 def _recipe_words(recipe: "RecipeChange", went: str) -> str:
-    known = list(dict.fromkeys(filter(None, (recipe.generation_before, recipe.selection_before))))
-    before = f", against {' and '.join(map(short, known))} before it" if known else ", the first"
-    return f"recipe {short(recipe.recipe_id)} {went} (version {recipe.version}, {recipe.kind}){before}"
+    before = [name for name in (recipe.generation_before, recipe.selection_before) if name]
+    against = ", the first"
+    if before:
+        names = short(before[0]) if len(set(before)) == 1 else f"{short(before[0])}, selection {short(before[1])}"
+        against = f", against what was used before it ({names})"
+    return f"recipe {short(recipe.recipe_id)} {went} (version {recipe.version}, {recipe.kind}){against}"
 
 
 def _key_words(change: "KeyChange") -> str:
@@ -197,21 +182,17 @@ def _turn_lines(groups: Sequence["TurnGroup"], limit: int | None) -> Iterator[Li
             + (f"; {'; '.join((_decider_words(each.cause), *each.cause.words))}" if each.cause else "")
             for each in group.turns
         )
-        yield from _cut(4, texts, limit, group.count)
+        yield from cut(4, texts, limit, group.count)
 
 
 def _decision_lines(changes: "Changes", went: str) -> Iterator[Line]:
     if changes.decision_counts:
-        yield 0, f"{_count(sum(group.count for group in changes.decision_counts), 'decision')} {went}"
+        yield 0, f"{counted(sum(group.count for group in changes.decision_counts), 'decision')} {went}"
     for group in changes.decision_counts:
         why = ", ".join(filter(None, (group.stage, group.reason and group.reason.replace("_", " "))))
-        what = _count(group.count, "turn" if group.is_of_turn else "sample")
+        what = counted(group.count, "turn" if group.is_of_turn else "sample")
         yield 2, f"{group.kind}: {what} {group.outcome}{f' ({why})' if why else ''}"
     for row in changes.decisions:
         turn = f" turn {row['turn']}" if row["turn"] is not None else ""
         why = f", {row['reason'].replace('_', ' ')}" if row["reason"] else ""
         yield 4, f"version {row['version']}  {short(row['sample_id'])}{turn}: {row['kind']}, {row['outcome']}{why}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

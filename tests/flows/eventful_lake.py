@@ -1,4 +1,4 @@
-"""A lake in which everything happened: repeats, failures, a retry, a stop, a new recipe, new topics, two moves."""
+"""A lake in which everything happened: repeats, failures, a retry, a stop, new recipes, topics, two moves, a rerun."""
 
 import hashlib
 from pathlib import Path
@@ -7,6 +7,8 @@ import numpy as np
 
 from flows.asked import BuildOptions
 from flows.lakes import add_topics
+from flows.rerunning.choosing import Choice
+from flows.rerunning.opening import open_rerun
 from models.chat import ChatRequest
 from models.drawing import DrawRequest
 from models.embedding import Embedding, EmbedRequest
@@ -16,7 +18,7 @@ from storage.lake import Lake
 from tests.flows.casts import Troupe, fake_lake, grow
 from tests.flows.test_reembed import OtherEncoder, move
 
-FOUNDED, BUILT, FAILED, STOPPED, RESUMED, RETRIED, TOPICS, MOVED, BACK = 1, 4, 7, 9, 12, 15, 16, 20, 23
+FOUNDED, BUILT, FAILED, STOPPED, RESUMED, RETRIED, TOPICS, MOVED, BACK, AGAIN = 1, 4, 7, 9, 12, 15, 16, 20, 23, 27
 """The versions in which each event has ended."""
 
 NEW_TOPICS = 25
@@ -39,8 +41,7 @@ def make(path: Path) -> Lake:
     grow(path, _asked(3), _troupe())
     _fail(path)
     _stop(path)
-    settings = path / "interlake.toml"
-    settings.write_text(settings.read_text().replace("image = 3\n", "image = 1\n"))
+    _change(path, "image = 3\n", "image = 1\n")
     grow(path, _asked(1), _troupe())
     grow(path, BuildOptions(new_topics=0, samples_per_topic=2, turns=2, retry_failed=True), _troupe())
     file = path.parent / "crafts.txt"
@@ -48,7 +49,19 @@ def make(path: Path) -> Lake:
     add_topics(path, file, domain="Crafts")
     move(lake, OtherEncoder(alike=True))
     move(lake, FakeEncoder())
+    _change(path, "answer = 3\n", "answer = 1\n")
+    with open_rerun(path, Choice(outcomes=("kept",)), studio=_troupe()) as rerun:
+        for number in range(len(rerun.run.batches)):
+            rerun.run.make(number)
+            rerun.run.commit(number)
+        rerun.retire()
     return lake
+
+
+def _change(path: Path, old: str, new: str) -> None:
+    settings = path / "interlake.toml"
+    assert old in settings.read_text()
+    settings.write_text(settings.read_text().replace(old, new))
 
 
 def _asked(topics: int) -> BuildOptions:

@@ -15,6 +15,7 @@ from storage.lake import Lake
 from storage.query import query
 from tests.flows.conftest import Interlake
 from tests.flows.eventful_lake import (
+    AGAIN,
     BACK,
     BUILT,
     FAILED,
@@ -68,9 +69,9 @@ def test_status_tells_how_the_lake_stood_at_a_version(interlake: Interlake, lake
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("status", "--version", 99), "there is no version 99; the newest is 23"),
-        (("diff", 1, 99), "there is no version 99; the newest is 23"),
-        (("diff", 99, 1), "there is no version 99; the newest is 23"),
+        (("status", "--version", 99), "there is no version 99; the newest is 27"),
+        (("diff", 1, 99), "there is no version 99; the newest is 27"),
+        (("diff", 99, 1), "there is no version 99; the newest is 27"),
         (("diff", 0, 1), "0 is not in the range x>=1"),
     ],
 )
@@ -84,7 +85,15 @@ def test_a_version_that_is_not_there_is_bad_input(
 
 @pytest.mark.parametrize(
     ("start", "end"),
-    [(FOUNDED, BACK), (FOUNDED, FOUNDED + 1), (BUILT, FAILED), (STOPPED, RESUMED), (TOPICS, MOVED), (BACK, BUILT)],
+    [
+        (FOUNDED, AGAIN),
+        (FOUNDED, FOUNDED + 1),
+        (BUILT, FAILED),
+        (STOPPED, RESUMED),
+        (TOPICS, MOVED),
+        (BACK, AGAIN),
+        (AGAIN, BUILT),
+    ],
 )
 def test_every_sample_that_differs_is_named_once_with_both_outcomes(lake: Lake, start: int, end: int) -> None:
     changes = read_changes(lake, start, end)
@@ -149,6 +158,18 @@ def test_a_move_that_decides_anew_is_named_as_the_cause_and_told_backwards_too(l
     assert [step.version for step in back.steps] == [20, 19, 18, 17]
 
 
+def test_samples_that_gave_way_to_a_rerun_name_their_successors(lake: Lake) -> None:
+    changes = read_changes(lake, BACK, AGAIN)
+    came, went = group(changes, None, "kept"), group(changes, "kept", "rejected")
+    successors = {each.slot_id: each.sample_id for each in came.samples}
+    for sample in went.samples:
+        assert sample.cause is not None
+        assert (sample.cause.run_kind, sample.cause.reason) == ("rerun", "superseded")
+        assert sample.cause.words == (f"sample {successors[sample.slot_id][:8]} takes its place",)
+    assert {each.recipe_id for each in came.samples} == {changes.recipes[0].recipe_id}
+    assert changes.recipes[0].generation_before != changes.recipes[0].selection_before
+
+
 def test_turns_became_flagged_and_ceased_to_be(lake: Lake) -> None:
     built = read_changes(lake, FOUNDED, BUILT)
     flagged = {
@@ -199,13 +220,13 @@ def test_the_printed_diff_says_what_changed_and_why(interlake: Interlake, lake: 
 
 
 def test_json_is_complete(interlake: Interlake, lake: Lake) -> None:
-    _, out, _ = interlake("diff", "--lake", lake.path, FOUNDED, BACK, "--json")
+    _, out, _ = interlake("diff", "--lake", lake.path, FOUNDED, AGAIN, "--json")
     told: dict[str, Any] = json.loads(out)
     rows = query(lake, f"SELECT decision_id FROM decisions WHERE version > {FOUNDED}")["decision_id"].to_list()
     assert sorted(row["decision_id"] for row in told["decisions"]) == sorted(rows)
     assert sum(found["count"] for found in told["decision_counts"]) == len(rows)
     assert sum(len(found["topics"]) for found in told["topics"]) == NEW_TOPICS
-    assert len(told["steps"]) == BACK - FOUNDED
+    assert len(told["steps"]) == AGAIN - FOUNDED
     (failed,) = [found for found in told["samples"] if found["after"] == "failed"]
     assert len(failed["samples"][0]["cause"]["evidence"]["attempts"]) == 3
 
