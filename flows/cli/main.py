@@ -14,7 +14,6 @@ from flows.cli.models import models
 from flows.cli.options import plain, telling
 from flows.cli.query import sql
 from flows.cli.reembed import reembed
-from flows.cli.regenerate import regenerate
 from flows.cli.replay import replay
 from flows.cli.rerun import rerun
 from flows.cli.travel import diff
@@ -44,7 +43,6 @@ for command in (
     fsck,
     rebuild,
     replay,
-    regenerate,
     rerun,
     status,
     versions,
