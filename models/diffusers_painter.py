@@ -141,6 +141,10 @@ class DiffusersPainter:
         await asyncio.get_running_loop().run_in_executor(thread, self._easel.take_down)
         thread.shutdown()
 
+    def gather(self, batch: int) -> None:
+        """Draw so many together from here on; out of memory halves it again."""
+        self._easel.batch = batch
+
     async def draw(self, request: DrawRequest) -> Drawing:
         """The caption as a picture, and in `backend` the batch it was drawn in: its size, place, keys and seeds.
 
@@ -173,7 +177,8 @@ class DiffusersPainter:
 class Easel:
     """A pipeline and what is drawn with it; all but `batch` is for the painter's thread only.
 
-    `batch` is how many pictures are drawn together; it halves for good whenever memory does not suffice.
+    `batch` is how many pictures are drawn together; it halves, for good or until somebody sets it, whenever memory does
+    not suffice.
     """
 
     def __init__(

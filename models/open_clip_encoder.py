@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.arrivals import Arrivals
 from models.company import companies_of
 from models.embedding import Embedding, EmbedRequest, Vector
 from models.errors import ContentError, TerminalError
@@ -98,6 +99,7 @@ class OpenClipEncoder:
         self._clip: Clip | None = None
         self._worker: Thread | None = None
         self._desk: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
+        self._arrivals = Arrivals()
 
     @property
     def identity(self) -> ModelIdentity:
@@ -141,18 +143,24 @@ class OpenClipEncoder:
             self._desk.put(None)
             await asyncio.to_thread(worker.join)
 
+    def gather(self, batch: int) -> None:
+        """Compute so many together from here on; out of memory halves it again."""
+        self._batch = batch
+
     async def embed(self, request: EmbedRequest) -> Embedding:
         """The vector of a picture or a text, and in `backend` the batch it was computed in, unless it was alone.
 
-        ContentError `unfit_vector` where it is not finite or has no length; TerminalError for another model, or when
-        memory does not even hold one.
+        Within a batch, requests stand in the order in which they were asked. ContentError `unfit_vector` where it is
+        not finite or has no length; TerminalError for another model, or when memory does not even hold one.
         """
         refuse_another_model(request.model, request.revision, self.identity)
         clip, subject = self._opened(), request.subject
-        seen = await asyncio.to_thread(see, clip, subject) if isinstance(subject, Picture) else subject
-        asked = Asked(request=request, subject=seen)
-        self._opened()  # it may have been closed meanwhile: nobody would come to the desk any more
-        self._desk.put(asked)
+        with self._arrivals.next() as arrival:
+            seen = await asyncio.to_thread(see, clip, subject) if isinstance(subject, Picture) else subject
+            await arrival.turn()
+            asked = Asked(request=request, subject=seen)
+            self._opened()  # it may have been closed meanwhile: nobody would come to the desk any more
+            self._desk.put(asked)
         return await asyncio.wrap_future(asked.future)
 
     def _way(self) -> dict[str, str]:
@@ -168,7 +176,7 @@ class OpenClipEncoder:
         """The worker's whole life: gather, compute, answer, until None lies on the desk."""
         is_open = True
         while is_open:
-            asked, is_open = gather(self._desk, self._batch, self._window)
+            asked, is_open = gather(self._desk, lambda: self._batch, self._window)
             self._answer(clip, [each for each in asked if each.is_text])
             self._answer(clip, [each for each in asked if not each.is_text])
 
@@ -286,14 +294,16 @@ def see(clip: Clip, picture: Picture) -> Any:
     return clip.preprocess(Image.fromarray(picture.pixels()))
 
 
-def gather(desk: "queue.SimpleQueue[Asked | None]", batch: int, window: float) -> tuple[list[Asked], bool]:
+def gather(
+    desk: "queue.SimpleQueue[Asked | None]", batch: Callable[[], int], window: float
+) -> tuple[list[Asked], bool]:
     """The next requests: those within `window` seconds of the first, until one kind fills a batch. False: no more come.
 
     Those who no longer wait are passed over.
     """
     asked: list[Asked] = []
     until = 0.0
-    while max(sum(each.is_text for each in asked), sum(not each.is_text for each in asked)) < batch:
+    while max(sum(each.is_text for each in asked), sum(not each.is_text for each in asked)) < batch():
         try:
             each = desk.get(timeout=max(0.0, until - time.monotonic()) if asked else None)
         except queue.Empty:

@@ -39,8 +39,13 @@ def read_calls(lake: Lake, version: Version, sample_ids: Collection[str]) -> Ite
 
 def examine_calls(lake: Lake, version: Version, sample_ids: Collection[str]) -> Iterator[RecordedCall | AlteredCall]:
     """As `read_calls`, but a call that was altered is named, with what is wrong, and the others come all the same."""
+    return examine_calls_among(lake, version, Among(column="sample_id", values=sample_ids))
+
+
+def examine_calls_among(lake: Lake, version: Version, among: Among) -> Iterator[RecordedCall | AlteredCall]:
+    """As `examine_calls`, of any choice of calls."""
     for holding in lake.holdings_of(CallRow, version):
-        table = holding.read(CallRow.table, CallRow.columns(), Among(column="sample_id", values=sample_ids))
+        table = holding.read(CallRow.table, CallRow.columns(), among)
         rows = list(from_arrow(CallRow, table)) if table is not None else []
         attached = dict(_attachments(holding, {sha256 for row in rows for sha256 in _named(row)}))
         for row in rows:

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from storage.calls import AlteredCall, answer_hash, examine_calls, read_calls
+from storage.calls import AlteredCall, answer_hash, examine_calls, examine_calls_among, read_calls
 from storage.canonical import sha256_hex
 from storage.errors import LakeDamaged
 from storage.lake import Lake
 from storage.records import CallRow
 from storage.spool import RecordedCall
+from storage.tables import Among
 from tests.storage.lakes import call_row, commit, direction, make_lake, package, png, vector_row
 
 PICTURE, VECTOR = png(7), direction(10)
@@ -38,6 +39,11 @@ def test_calls_of_some_samples_come_with_their_bytes(lake: Lake) -> None:
         DRAWN,
         {sha256_hex(PICTURE): PICTURE, sha256_hex(VECTOR): VECTOR},
     )
+
+
+def test_any_choice_of_calls_can_be_looked_at(lake: Lake) -> None:
+    chosen = Among(column="call_id", values=["c3", "c2"])
+    assert [call.row.call_id for call in examine_calls_among(lake, lake.version(), chosen)] == ["c2", "c3"]
 
 
 @pytest.mark.parametrize("name", ["calls.parquet", "images.parquet", "vectors.parquet", "images.pack"])

@@ -7,11 +7,12 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from flows.environment import describe_environment
 from models.embedding import Embedding, EmbedRequest
-from models.picture import Picture
+from models.picture import ALGORITHMIC, Picture
 from storage.canonical import canonical_text
 from tests.models.contract import SUBJECTS, picture_like
 from tests.torch_adapters.test_diffusers_painter import ALONE, painter_of
@@ -45,6 +46,26 @@ def test_a_vector_tells_with_which_requests_it_was_computed() -> None:
         assert set(company["keys"]) == keys
         assert company["keys"][company["place"]] == request.key()[:16]
     assert {embedding.backend["place"] for embedding in found} == {0, 1, 2, 3}
+
+
+def test_pictures_stand_in_a_batch_in_the_order_in_which_they_were_asked() -> None:
+    large = Picture.from_pixels(np.full((2048, 2048, 3), 7, dtype=np.uint8), source=ALGORITHMIC, marks={})
+    requests, found = embed_together([large, *PICTURES[:3]], batch=4)
+    keys = [request.key()[:16] for request in requests]
+    assert [(each.backend["place"], each.backend["keys"]) for each in found] == [(place, keys) for place in range(4)]
+
+
+def test_a_batch_is_as_large_as_it_was_last_told_to_be() -> None:
+    async def run() -> list[object]:
+        sizes: list[object] = []
+        async with tiny_encoder(batch=1, window=60.0) as encoder:
+            for size in (1, 3, 2):
+                encoder.gather(size)
+                requests = [ask(encoder, subject) for subject in SUBJECTS[:size]]
+                sizes += [each.backend.get("batch", 1) for each in await asyncio.gather(*map(encoder.embed, requests))]
+        return sizes
+
+    assert asyncio.run(asyncio.wait_for(run(), 50)) == [1, 3, 3, 3, 2, 2]
 
 
 def test_a_vector_that_was_computed_alone_tells_nothing() -> None:
