@@ -34,8 +34,15 @@ def _check_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _check_variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError("the name of an environment variable is letters, digits and underscores; the key is its value")
+    return name
+
+
 Revision = Annotated[str, AfterValidator(_check_revision)]
 Url = Annotated[str, AfterValidator(_check_url)]
+Variable = Annotated[str, AfterValidator(_check_variable)]
 
 
 class SettingsError(UserError):
@@ -188,7 +195,7 @@ class ServerSettings(Section):
     urls: Annotated[tuple[Url, ...], Field(min_length=1, strict=False)]
     at_once: Annotated[int, Field(ge=1, le=4096)] = 64
     timeout: Annotated[float, Field(gt=0, le=86_400)] = 300.0
-    api_key_env: Name | None = None
+    api_key_env: Variable | None = None
     dialect: Literal["vllm", "llama.cpp", "openai"] = "vllm"
 
 

@@ -94,15 +94,16 @@ def test_a_run_that_died_before_its_claim_leaves_nothing(tmp_path: Path) -> None
 
 
 def test_a_template_that_is_gone_is_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import flows.filling
     import flows.plan
-    import flows.run
 
     lake = fake_lake(tmp_path / "lake")
     with pytest.raises(TerminalError):
         grow(lake.path, TWO_BY_TWO, Troupe(writer_fails=lambda _: TerminalError("down")))
     fewer = read_templates()[::2]
     monkeypatch.setattr(flows.plan, "read_templates", lambda: fewer)
-    monkeypatch.setattr(flows.run, "read_templates", lambda: fewer)
+    known = {template.template_id: template for template in fewer}
+    monkeypatch.setattr(flows.filling, "known_templates", lambda: known)
     run = grow(lake.path, TWO_BY_TWO)
     assert run.counts()["kept"] == 4
 

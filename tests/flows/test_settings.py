@@ -50,6 +50,10 @@ MISTAKES = {
         {'model = "timm/ViT-B-16-SigLIP"': 'model = "timm/ViT-B-16-SigLIP"\npretrained = "laion2b"'},
         "no architecture",
     ),
+    "a key for the name of its variable": (
+        {'dialect = "vllm"': 'api_key_env = "sk-me:it"\ndialect = "vllm"'},
+        "the name of an environment variable is letters",
+    ),
     "an unknown dialect": ({'dialect = "vllm"': 'dialect = "sglang"'}, "dialect' is 'sglang'"),
 }  # fmt: skip
 
