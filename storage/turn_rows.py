@@ -3,7 +3,7 @@
 Knows nothing of LanceDB beyond the column type of a picture.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,10 +24,12 @@ from storage.records import (
     VectorRow,
     from_arrow,
 )
-from storage.tables import Among
+from storage.tables import Among, Holding
 from storage.versions import Version
 
 NORM_TOLERANCE = 1e-3
+FEW = 4096
+"""Vectors that are looked for by name in each package; where more are wanted, all that it has are gone through."""
 
 R = TypeVar("R", bound=Row)
 Floats = npt.NDArray[np.float32]
@@ -174,14 +176,20 @@ def find_vectors(lake: Lake, version: Version, named: Iterable[EmbeddingRow]) ->
     for holding in lake.holdings_of(VectorRow, version, newest_first=True):
         if not missing:
             break
-        among = Among(column="vector_sha256", values={sha256 for sha256, _ in missing})
-        table = holding.read(VectorRow.table, VectorRow.columns(), among)
-        for row in from_arrow(VectorRow, table) if table is not None else ():
+        for row in _vector_rows(holding, missing):
             if (row.vector_sha256, row.encoder) in missing:
                 found[row.vector_sha256, row.encoder] = checked_vector(row)
-        missing -= found.keys()
+                missing.discard((row.vector_sha256, row.encoder))
     _refuse_missing("vector", {sha256 for sha256, _ in missing})
     return found
+
+
+def _vector_rows(holding: Holding, wanted: Set[tuple[str, str]]) -> Iterator[VectorRow]:
+    """The vectors of a holding, some of which are wanted; those alone while they are few."""
+    few = Among(column="vector_sha256", values={sha256 for sha256, _ in wanted}) if len(wanted) <= FEW else None
+    table = holding.read(VectorRow.table, VectorRow.columns(), few)
+    for batch in table.to_batches(max_chunksize=FEW) if table is not None else ():
+        yield from from_arrow(VectorRow, pa.Table.from_batches([batch]))
 
 
 def checked_vector(row: VectorRow) -> Floats:

@@ -15,11 +15,13 @@ from models.embedding import Embedding, EmbedRequest, Encoder, Vector
 from models.errors import TerminalError
 from models.fakes import FakeEncoder
 from models.identity import ModelIdentity
-from storage.errors import LakeBusy
+from storage import turn_rows
+from storage.embeddings import embedded_turns, read_standing
+from storage.errors import LakeBusy, LakeDamaged
 from storage.lake import Lake
 from storage.lock import hold
 from storage.query import query
-from storage.records import CallRow
+from storage.records import CallRow, EmbeddingRow
 from storage.turns_table import kept_vectors, rebuild
 from tests.flows.casts import Troupe, fake_lake, grow
 
@@ -184,6 +186,23 @@ def test_nothing_is_written_when_the_lake_is_there_already_or_empty(lake: Lake, 
     assert move(lake, FakeEncoder()) is None
     assert lake.version() == head
     assert move(fake_lake(tmp_path / "empty"), OtherEncoder()) is None
+
+
+def test_vectors_are_the_same_whether_looked_for_by_name_or_among_all(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read() -> list[tuple[str, int, bytes, bytes]]:
+        head = lake.version()
+        (encoder,) = read_standing(lake, head).encoders
+        turns = embedded_turns(lake, head, encoder, read_standing(lake, head).kept)
+        return [(turn.sample_id, turn.turn, turn.image.tobytes(), turn.text.tobytes()) for turn in turns]
+
+    by_name = read()
+    monkeypatch.setattr(turn_rows, "FEW", 1)
+    assert read() == by_name
+    assert len(by_name) == 12
+    with pytest.raises(LakeDamaged, match="no package has vector"):
+        turn_rows.find_vectors(lake, lake.version(1), lake.rows(EmbeddingRow, lake.version()))
 
 
 def test_two_moves_at_once_are_one_too_many(lake: Lake) -> None:
