@@ -16,17 +16,19 @@ MODELS_READY := .venv-models/.ready
 INTERLAKE := $(BIN)/interlake
 TORCH_TESTS := tests/torch_adapters
 FAULT_TESTS := tests/faults
+REPRODUCTION_TESTS := tests/reproduction
 # A lake elsewhere is named in the commands that are shown.
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults test-models storm bench-lake train-clip lint lock clean
+.PHONY: help demo test test-reproduction test-faults test-models storm bench-lake train-clip lint lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    set up what is missing, grow the lake in $(LAKE)/ by $(NEW_TOPICS) topics, say what to look at'
 	@echo '             (LAKE=folder NEW_TOPICS=n SAMPLES_PER_TOPIC=n TURNS=n change it)'
 	@echo 'make test    set up what is missing, then lint and all tests'
+	@echo 'make test-reproduction  replay, regenerate, rerun, and the walk through the README'
 	@echo 'make test-faults  kill, stop and starve real processes at every named step, and see that nothing is lost'
 	@echo 'make storm   two builds and a maintenance, killed at random for $(STORM_SECONDS) seconds (STORM_SECONDS=n SEED=n)'
 	@echo 'make test-models  set up torch, diffusers and open_clip in .venv-models (7 GB), then the tests that need them'
@@ -79,7 +81,10 @@ demo: $(READY)
 
 # -v takes back the -q of pyproject.toml: file names while it runs, and pytest's whole closing line.
 test: lint
-	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS) --ignore=$(FAULT_TESTS)
+	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS) --ignore=$(FAULT_TESTS) --ignore=$(REPRODUCTION_TESTS)
+
+test-reproduction: $(READY)
+	$(BIN)/pytest -v --durations=10 $(REPRODUCTION_TESTS)
 
 # Each test kills, stops or starves processes of its own: any of them may run beside any other.
 test-faults: $(READY)

@@ -20,9 +20,9 @@ from models.chat import Message
 from storage.lake import Lake
 from storage.records import CallRow, DecisionRow
 from tests.flows import eventful_lake
-from tests.flows.bare_process import run_bare
 from tests.flows.casts import fake_lake, grow, maintain
 from tests.flows.conftest import Interlake
+from tests.reproduction.bare_process import run_bare
 
 
 @pytest.fixture(scope="module")
