@@ -14,6 +14,7 @@ from flows.cli.models import models
 from flows.cli.options import plain, telling
 from flows.cli.query import sql
 from flows.cli.reembed import reembed
+from flows.cli.regenerate import regenerate
 from flows.cli.replay import replay
 from flows.cli.rerun import rerun
 from flows.cli.travel import diff
@@ -29,7 +30,7 @@ FINE, DAMAGED, BAD_INPUT, BUSY = 0, 1, 2, 3
 def cli() -> None:
     """Grow, ask and reproduce a lake of interleaved image-text dialogues.
 
-    Exit codes: 0 fine, 1 damage found or a run that had to stop, 2 bad input, 3 the lake is busy.
+    Exit codes: 0 fine, 1 damage or differences found, or a run that had to stop, 2 bad input, 3 the lake is busy.
     """
 
 
@@ -43,6 +44,7 @@ for command in (
     fsck,
     rebuild,
     replay,
+    regenerate,
     rerun,
     status,
     versions,
