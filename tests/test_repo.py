@@ -172,7 +172,7 @@ def check_interlake(words: Sequence[str]) -> None:
         name, *rest = rest
         assert name in command.commands, f"no command {name!r}: {shlex.join(words)}"
         command = command.commands[name]
-    until = next((at for at, word in enumerate(rest) if word in {"|", ">", "&&", ";"}), len(rest))
+    until = next((at for at, word in enumerate(rest) if word in {"|", "||", ">", "&&", ";"}), len(rest))
     try:
         command.make_context(name, list(rest[:until]))
     except click.exceptions.Exit:
@@ -203,11 +203,16 @@ def test_every_query_shown_runs_on_an_empty_lake(tmp_path: Path) -> None:
     lake = str(tmp_path / "lake")
     runner = CliRunner()
     assert runner.invoke(cli, ["init", "--lake", lake, "--profile", "fake"]).exit_code == 0
-    queries = [words[2:] for words in shown_commands() if words[:2] == ["interlake", "sql"]]
+    queries = [_now(words[2:]) for words in shown_commands() if words[:2] == ["interlake", "sql"]]
     assert len(queries) >= 3
     for words in queries:
         done = runner.invoke(cli, ["sql", *words, "--lake", lake])
         assert done.exit_code == 0, f"{shlex.join(words)}: {done.output} {done.exception!r}"
+
+
+def _now(words: list[str]) -> list[str]:
+    """A query as of the only version that an empty lake has."""
+    return ["1" if before == "--at" else word for before, word in zip(["", *words], words, strict=False)]
 
 
 def named_in_file_map() -> list[str]:

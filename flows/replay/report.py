@@ -33,10 +33,10 @@ class ReplayedVersion:
     def line(self) -> str:
         """One line for a person."""
         counts = [(self.samples, "sample"), (self.turns, "turn"), (self.calls, "call")]
-        made = ", ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in counts if count)
+        made = ", ".join(_counted(count, name) for count, name in counts if count)
         outcomes = ", ".join(f"{count} {name}" for name, count in self.outcomes.items() if count)
         if self.differences:
-            verdict = f"{len(self.differences)} difference{'s' * (len(self.differences) != 1)}"
+            verdict = _counted(len(self.differences), "difference")
         else:
             verdict = f"identical, sha256 {self.made_sha256[:16]}" if self.made_sha256 else "identical"
         told = f"{made} ({outcomes})" if outcomes else made
@@ -65,8 +65,10 @@ class Replay:
     def line(self) -> str:
         """The verdict in one line."""
         samples, calls = (sum(getattr(each, name) for each in self.versions) for name in ("samples", "calls"))
-        what = f"{len(self.versions)} versions, {samples} samples, {calls} calls replayed in {self.seconds:.1f} s"
-        return f"{what}: {'all identical' if self.is_identical else f'{len(self.differences)} differences'}"
+        counts = [(len(self.versions), "version"), (samples, "sample"), (calls, "call")]
+        what = ", ".join(_counted(count, name) for count, name in counts)
+        verdict = "all identical" if self.is_identical else _counted(len(self.differences), "difference")
+        return f"{what} replayed in {self.seconds:.1f} s: {verdict}"
 
     def table(self) -> list[dict[str, str | int]]:
         """A row for each version."""
@@ -87,3 +89,7 @@ class Replay:
             "identical": self.is_identical,
             "versions": [asdict(each) | {"identical": each.is_identical} for each in self.versions],
         }
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}{'s' * (count != 1)}"
