@@ -23,7 +23,7 @@ from storage.turn_rows import find_vectors
 
 Record = Mapping[str, Any]
 
-_NEAR = 1e-9
+NEAR = 1e-9
 """How much nearer than another a turn may be by sums in float64 and still not be nearer exactly."""
 
 
@@ -159,7 +159,7 @@ class _Bench:
         if near["image"].null_count() or near["text"].null_count():
             raise LakeDamaged(f"vectors of encoder {own.encoder} are missing; 'interlake fsck' says which")
         close = near.with_columns(closeness=_closeness(thresholds))
-        rows = close.filter(pl.col("closeness") >= pl.col("closeness").max() - _NEAR).select(EmbeddingRow.columns())
+        rows = close.filter(pl.col("closeness") >= pl.col("closeness").max() - NEAR).select(EmbeddingRow.columns())
         could_be = [EmbeddingRow(**row) for row in rows.iter_rows(named=True)]
         vectors = find_vectors(self._lake, self._version, [own, *could_be])
         return max((_measure(own, row, vectors) for row in could_be), key=lambda each: _exact(thresholds, each))

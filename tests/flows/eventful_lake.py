@@ -41,7 +41,7 @@ def make(path: Path) -> Lake:
     grow(path, _asked(3), _troupe())
     _fail(path)
     _stop(path)
-    _change(path, "image = 3\n", "image = 1\n")
+    change_settings(path, "image = 3\n", "image = 1\n")
     grow(path, _asked(1), _troupe())
     grow(path, BuildOptions(new_topics=0, samples_per_topic=2, turns=2, retry_failed=True), _troupe())
     file = path.parent / "crafts.txt"
@@ -49,16 +49,22 @@ def make(path: Path) -> Lake:
     add_topics(path, file, domain="Crafts")
     move(lake, OtherEncoder(alike=True))
     move(lake, FakeEncoder())
-    _change(path, "answer = 3\n", "answer = 1\n")
-    with open_rerun(path, Choice(outcomes=("kept",)), studio=_troupe()) as rerun:
+    change_settings(path, "answer = 3\n", "answer = 1\n")
+    make_again(path, Choice(outcomes=("kept",)), _troupe())
+    return lake
+
+
+def make_again(path: Path, choice: Choice, troupe: Troupe) -> None:
+    """Fill chosen slots by the present settings, and retire what gave way, as the flow does."""
+    with open_rerun(path, choice, studio=troupe) as rerun:
         for number in range(len(rerun.run.batches)):
             rerun.run.make(number)
             rerun.run.commit(number)
         rerun.retire()
-    return lake
 
 
-def _change(path: Path, old: str, new: str) -> None:
+def change_settings(path: Path, old: str, new: str) -> None:
+    """Replace a line of a lake's interlake.toml."""
     settings = path / "interlake.toml"
     assert old in settings.read_text()
     settings.write_text(settings.read_text().replace(old, new))

@@ -10,10 +10,13 @@ import pytest
 
 from dedup.decide import Thresholds
 from dedup.similarity import cosine
+from flows import compared
 from flows.ancestry import Ancestry, kept_spans, read_ancestry
 from flows.asked import BuildOptions
 from flows.cli.explain import ancestry_lines
 from flows.compared import Comparison
+from flows.rerunning.choosing import Choice
+from models.errors import ContentError
 from storage.embeddings import embedded_turns
 from storage.lake import Lake
 from storage.query import query
@@ -22,7 +25,17 @@ from storage.tables import read_compact
 from storage.turns_table import KeptVectors, kept_vectors
 from tests.flows.casts import Troupe, fake_lake, grow
 from tests.flows.conftest import Interlake
-from tests.flows.eventful_lake import AGAIN, BACK, BUILT, MOVED, RESUMED, HalfBlindEncoder, make
+from tests.flows.eventful_lake import (
+    AGAIN,
+    BACK,
+    BUILT,
+    MOVED,
+    RESUMED,
+    HalfBlindEncoder,
+    change_settings,
+    make,
+    make_again,
+)
 
 OLD = Path(__file__).with_name("old_lakes") / "format-3.zip"
 
@@ -36,11 +49,11 @@ def sample_ids(lake: Lake, where: str = "TRUE") -> list[str]:
     return query(lake, f"SELECT sample_id FROM samples WHERE {where} ORDER BY sample_id")["sample_id"].to_list()
 
 
-def candidates(lake: Lake, found: Ancestry, compared: Comparison) -> list[KeptVectors]:
+def candidates(lake: Lake, found: Ancestry, comparison: Comparison) -> list[KeptVectors]:
     """The turns that a decision compares with, by the table of turns: another way to know them than the one tested."""
-    sample_id, version = found.sample["sample_id"], compared.version
+    sample_id, version = found.sample["sample_id"], comparison.version
     now = list(kept_vectors(lake, lake.version(version)))
-    if compared.kind == "reembed":
+    if comparison.kind == "reembed":
         completed = query(lake, f"SELECT max(version) FROM turns WHERE sample_id = '{sample_id}'").item()
         return [turn for turn in now if (turn.version, turn.sample_id) < (completed, sample_id)]
     siblings = {row["sample_id"] for row in found.others}
@@ -57,16 +70,16 @@ def closeness(limits: Thresholds, image: float, text: float) -> float:
 
 def assert_compared_as_it_was(lake: Lake, found: Ancestry, own: dict[tuple[str, int], KeptVectors]) -> None:
     """The candidates, the nearest one and its cosines are those of a plain search through the table of turns."""
-    for compared in found.comparisons:
-        others = candidates(lake, found, compared)
-        assert compared.kept_turns == len(others)
-        for turn in compared.turns:
-            mine = own[compared.encoder, turn.turn]
+    for comparison in found.comparisons:
+        others = candidates(lake, found, comparison)
+        assert comparison.kept_turns == len(others)
+        for turn in comparison.turns:
+            mine = own[comparison.encoder, turn.turn]
             measured = [(cosine(mine.image, other.image), cosine(mine.text, other.text)) for other in others]
             if not measured:
                 assert turn.nearest is None
                 continue
-            best = max(range(len(measured)), key=lambda n: closeness(compared.thresholds, *measured[n]))
+            best = max(range(len(measured)), key=lambda n: closeness(comparison.thresholds, *measured[n]))
             assert turn.nearest is not None
             assert (turn.nearest.image, turn.nearest.text) == measured[best]
             assert (turn.nearest.sample_id, turn.nearest.turn) == (others[best].sample_id, others[best].turn)
@@ -80,10 +93,10 @@ def own_vectors(lake: Lake, sample_id: str) -> dict[tuple[str, int], KeptVectors
 
 def assert_reached_as_decided(lake: Lake, found: Ancestry) -> None:
     """A turn's nearest reaches the thresholds exactly where the decision flagged the turn."""
-    for compared in found.comparisons:
-        mine = f"sample_id = '{found.sample['sample_id']}' AND version = {compared.version}"
+    for comparison in found.comparisons:
+        mine = f"sample_id = '{found.sample['sample_id']}' AND version = {comparison.version}"
         flagged = set(query(lake, f"SELECT turn FROM duplicates WHERE {mine}")["turn"])
-        assert {turn.turn for turn in compared.turns if turn.is_reached} == flagged
+        assert {turn.turn for turn in comparison.turns if turn.is_reached} == flagged
 
 
 def test_every_decision_of_every_sample_is_explained_by_what_it_was_compared_with(lake: Lake) -> None:
@@ -108,6 +121,12 @@ def test_the_nearest_is_the_nearest_by_the_policy_in_use(tmp_path: Path, policy:
         assert {each.thresholds.policy for each in found.comparisons} == {policy}
         assert_reached_as_decided(lake, found)
         assert_compared_as_it_was(lake, found, own_vectors(lake, sample_id))
+
+
+def test_exact_cosines_alone_find_the_same_nearest(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compared, "NEAR", 10.0)  # then every turn could be the nearest by the sums
+    for sample_id in sample_ids(lake, f"version = {AGAIN - 2}"):
+        assert_compared_as_it_was(lake, read_ancestry(lake, sample_id), own_vectors(lake, sample_id))
 
 
 @pytest.fixture
@@ -215,6 +234,21 @@ def test_a_sample_that_another_took_the_place_of_is_not_compared_with_it(lake: L
         nearest = [turn.nearest for each in found.comparisons for turn in each.turns]
         assert old["sample_id"] not in {near.sample_id for near in nearest if near}
         assert found.run["kind"] == "rerun"
+
+
+def test_a_rerun_that_was_retried_is_not_compared_with_what_it_takes_the_place_of(tmp_path: Path) -> None:
+    lake = fake_lake(tmp_path / "lake")
+    grow(lake.path, BuildOptions(new_topics=1, samples_per_topic=1))
+    change_settings(lake.path, "answer = 3\n", "answer = 1\n")
+    blank = Troupe(painter_fails=lambda _: ContentError("blank_picture", "all one colour"))
+    make_again(lake.path, Choice(everything=True), blank)
+    grow(lake.path, BuildOptions(new_topics=0, samples_per_topic=1, retry_failed=True))
+    (sample_id,) = query(lake, "SELECT sample_id FROM claims WHERE retry = 1")["sample_id"]
+    found = read_ancestry(lake, sample_id)
+    assert [row["outcome"] for row in found.others] == ["kept"]
+    assert [each.outcome for each in found.decisions] == ["failed", "kept"]
+    assert [each.kept_turns for each in found.comparisons] == [0]
+    assert "turn 1: there was none yet" in [text for _, text in ancestry_lines(found, limit=20)]
 
 
 def test_json_is_complete(interlake: Interlake, lake: Lake) -> None:
