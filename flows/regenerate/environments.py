@@ -16,6 +16,7 @@ OURS = frozenset({"batch", "window"})
 """Facts of a model that regenerating sets itself."""
 
 RUNS_NAMED = 3
+REVISION_SHOWN = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +48,9 @@ class OtherEnvironment:
 
 
 def differing_facts(then: Mapping[str, Json], now: Mapping[str, Json]) -> tuple[OtherFact, ...]:
-    """The facts that differ. Those of torch count only where both sides had loaded it."""
-    left_out = {"torch"} & (then.keys() ^ now.keys())
-    before, after = (dict(leaves("", {name: side[name] for name in side.keys() - left_out})) for side in (then, now))
+    """The facts that differ, of those kinds that both sides tell: torch, say, only where both had loaded it."""
+    kinds = then.keys() & now.keys()
+    before, after = (dict(leaves("", {kind: side[kind] for kind in kinds})) for side in (then, now))
     return tuple(OtherFact(name=each.key, was=each.before, now=each.after) for each in compare(before, after))
 
 
@@ -67,14 +68,22 @@ def environment_then(lake: Lake, head: Version, run: PastRun, models: Mapping[st
     """What a run recorded of its environment, and of those of its models that are named, by their ids."""
     began = head.until(run.version).since(run.version - 1)
     rows = {row.model_id: row for row in lake.rows(ModelRow, began) if row.model_id in models}
-    facts = {row.name: _facts(row.weights_sha256, json.loads(row.fingerprint)) for row in rows.values()}
+    facts = {
+        short_name(row.name, row.revision): _facts(row.weights_sha256, json.loads(row.fingerprint))
+        for row in rows.values()
+    }
     return {**json.loads(run.start.environment), "models": facts}
 
 
 def environment_now(environment: Mapping[str, Json], models: Iterable[ModelIdentity]) -> dict[str, Json]:
     """The same of here and now."""
-    facts = {identity.name: _facts(identity.weights_sha256, identity.fingerprint) for identity in models}
+    facts = {short_name(each.name, each.revision): _facts(each.weights_sha256, each.fingerprint) for each in models}
     return {**environment, "models": facts}
+
+
+def short_name(name: str, revision: str) -> str:
+    """A model as it is called in a line."""
+    return f"{name} {revision if len(revision) <= REVISION_SHOWN else f'{revision[: REVISION_SHOWN - 1]}…'}"
 
 
 def _facts(weights_sha256: str | None, fingerprint: Mapping[str, Json]) -> Json:

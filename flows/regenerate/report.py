@@ -6,12 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from flows.regenerate.comparing import Drift
-from flows.regenerate.environments import OtherEnvironment
+from flows.regenerate.environments import OtherEnvironment, short_name
 
 Verdict = Literal["identical", "drifted", "impossible"]
 VERDICTS: Sequence[Verdict] = ("identical", "drifted", "impossible")
-
-REVISION_SHOWN = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +59,10 @@ class RegeneratedModel:
 
     def lines(self) -> Iterator[str]:
         """A line for each purpose."""
-        short = self.revision if len(self.revision) <= REVISION_SHOWN else f"{self.revision[: REVISION_SHOWN - 1]}…"
         for purpose, counts in self.counts.items():
             told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts.get(verdict))
             count = sum(counts.values())
-            yield f"{self.name} {short}, {purpose}: {count} call{'s' * (count != 1)}: {told}"
+            yield f"{short_name(self.name, self.revision)}, {purpose}: {count} call{'s' * (count != 1)}: {told}"
         if self.problem:
             yield f"  not asked: {self.problem}"
 

@@ -15,6 +15,7 @@ from flows.errors import UserError
 from flows.regenerate.casting import settings_here
 from flows.regenerate.choosing import RegenerateOptions
 from flows.regenerate.comparing import Drift, FactDrift, PixelDrift, TextDrift, VectorDrift
+from flows.regenerate.environments import OtherFact, differing_facts, grouped
 from flows.regenerate.regenerating import regenerate_lake_at
 from flows.regenerate.report import Outcome, Regeneration
 from flows.settings import FILE, Settings, parse_settings, read_settings
@@ -23,15 +24,17 @@ from models.chat import ChatModel, ChatReply, ChatRequest
 from models.drawing import Drawing, DrawRequest, TextToImage
 from models.embedding import Embedding, EmbedRequest, Encoder
 from models.errors import ContentError, TerminalError, TransientError
+from models.fake_server import FakeServer
 from models.fakes import FakeChat, FakeEncoder, FakePainter
 from models.identity import ModelIdentity
 from models.picture import ALGORITHMIC, Picture
+from storage.canonical import Json
 from storage.errors import NoSuchThing
 from storage.lake import Lake
 from storage.records import CallRow
 from tests.flows.casts import Troupe, fake_lake, grow
-from tests.flows.conftest import Interlake
 from tests.flows.test_reembed import OtherEncoder, move
+from tests.flows.test_server_build import SECRET, served_lake
 
 SMALL = BuildOptions(new_topics=1, samples_per_topic=2, turns=1)
 PICTURE = Picture.from_pixels(np.zeros((64, 64, 3), dtype=np.uint8), source=ALGORITHMIC, marks={})
@@ -370,7 +373,8 @@ def test_versions_runs_samples_and_single_calls_can_be_chosen(tmp_path: Path) ->
     assert counted(since=between, sample=one.sample_id, limit=3) == 3
 
 
-def test_a_limit_takes_the_same_calls_every_time(lake: Lake) -> None:
+def test_a_limit_takes_the_same_calls_every_time(tmp_path: Path) -> None:
+    lake = lake_of(tmp_path / "lake", settings={"batch_size = 8": "batch_size = 1"})
     other = own(chat=FakeChat(script=lambda _: "other"), painter=FakePainter(failures=lambda _: ContentError("a", "b")))
     chosen = [
         {outcome.call_id for outcome in regenerate(lake, other, limit=limit).outcomes()} for limit in (8, 8, 10_000)
@@ -448,70 +452,41 @@ def test_what_is_not_as_it_was_then_is_told(tmp_path: Path, monkeypatch: pytest.
     assert other.run_ids == (run_id,)
     assert other.lines(None) == [
         f"then (run {run_id[:8]}) and now:",
-        "  models.fake-encoder.kernels was not there, is AVX2",
+        "  models.fake-encoder 1.kernels was not there, is AVX2",
         "  threads.OMP_NUM_THREADS was 3, is not there",
     ]
     assert other.lines(1)[-1] == "  … and 1 more, with --all"
 
 
-# The command
+def test_kinds_of_facts_that_one_side_does_not_tell_are_left_out() -> None:
+    then: dict[str, Json] = {"python": "3.11", "threads": {"A": "1"}, "torch": {"threads": 2}, "cpus": 2}
+    now: dict[str, Json] = {"python": "3.11", "threads": {"B": "1"}, "builds": {"zlib": "1.3"}}
+    assert [fact.line() for fact in differing_facts(then, now)] == [
+        "threads.A was 1, is not there",
+        "threads.B was not there, is 1",
+    ]
+    assert differing_facts(then, then) == ()
 
 
-def snapshot(lake: Lake) -> Mapping[str, tuple[int, bytes]]:
-    files = (path for path in lake.path.rglob("*") if path.is_file())
-    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+def test_runs_with_the_same_differences_are_told_together() -> None:
+    one, other = (OtherFact(name=name, was=1, now=2) for name in "ab")
+    found = grouped([("1" * 32, (one,)), ("2" * 32, ()), ("3" * 32, (one, other)), ("4" * 32, (one,))])
+    assert [environment.run_ids for environment in found] == [("1" * 32, "4" * 32), ("3" * 32,)]
+    assert found[0].lines(None) == ["then (run 11111111, 44444444) and now:", "  a was 1, is 2"]
 
 
-def test_the_command_says_what_came_of_each_model_and_writes_nothing(interlake: Interlake, lake: Lake) -> None:
-    before = snapshot(lake)
-    code, out, err = interlake("regenerate", "--lake", lake.path)
-    assert (code, err) == (0, "")
-    lines = out.splitlines()
-    count = sum(row.purpose == "draw" for row in rows_of(lake))
-    assert f"fake-painter 1, draw: {count} calls: {count} identical" in lines
-    assert lines[-1].startswith(f"{len(rows_of(lake))} calls asked again in ")
-    assert lines[-1].endswith(": all identical")
-    assert snapshot(lake) == before
-
-
-def said_otherwise(request: ChatRequest) -> str:
-    """A reply as no stand-in gives it."""
-    assert isinstance(request.schema, dict)
-    fields = {"question": "What is it?", "answer": "It is red.", "caption": "A red thing.", "suggestion": None}
-    return json.dumps({name: fields[name] for name in request.schema["properties"]}, indent=1)
-
-
-def test_the_command_shows_twenty_calls_or_all_and_ends_with_1(interlake: Interlake, tmp_path: Path) -> None:
-    three = BuildOptions(new_topics=3, samples_per_topic=1, turns=1)
-    lake = lake_of(tmp_path / "lake", own(chat=FakeChat(script=said_otherwise)), options=three)
-    before = snapshot(lake)
-    chats = [row.call_id for row in rows_of(lake) if row.prompt_tokens is not None]
-    code, out, _ = interlake("regenerate", "--lake", lake.path)
-    assert code == 1
-    shown = [line.split()[2].rstrip(",") for line in out.splitlines() if line.startswith("DRIFTED")]
-    assert (len(shown), len(set(shown) & set(chats))) == (20, 20)
-    assert f"… and {len(chats) - 20} more, with --all" in out.splitlines()
-    code, out, _ = interlake("regenerate", "--lake", lake.path, "--all")
-    assert (code, out.count("\nDRIFTED")) == (1, len(chats))
-    assert out.splitlines()[-1].endswith(f"{len(rows_of(lake)) - len(chats)} identical, {len(chats)} drifted")
-    assert snapshot(lake) == before
-
-
-def test_json_has_all_that_is_not_identical(interlake: Interlake, tmp_path: Path) -> None:
-    lake = lake_of(tmp_path / "lake", own(chat=FakeChat(script=said_otherwise)))
-    code, out, _ = interlake("regenerate", "--lake", lake.path, "--json")
-    told = json.loads(out)
-    assert (code, told["identical"], told["version"]) == (1, False, lake.version().number)
-    chats = {row.call_id: row for row in rows_of(lake) if row.prompt_tokens is not None}
-    (chat,) = [model for model in told["models"] if model["name"] == "fake-chat"]
-    assert {outcome["call_id"] for outcome in chat["outcomes"]} == set(chats)
-    assert sum(counts["drifted"] for counts in chat["counts"].values()) == len(chats)
-    for outcome in chat["outcomes"]:
-        assert outcome["verdict"] == "drifted"
-        assert {"TextDrift"} <= {drift["kind"] for drift in outcome["drifts"]}
-
-
-def test_a_call_that_is_not_there_is_bad_input(interlake: Interlake, lake: Lake) -> None:
-    code, out, err = interlake("regenerate", "--lake", lake.path, "--call", "0" * 32)
-    assert (code, out) == (2, "")
-    assert "no call's id begins with" in err
+def test_a_server_is_asked_where_it_is_now_and_one_that_is_gone_makes_its_calls_impossible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTERLAKE_TEST_KEY", SECRET)
+    with FakeServer() as server:
+        lake = served_lake(tmp_path / "lake", server.url)
+        grow(lake.path, SMALL, Studio)
+        was = server.url
+    file = lake.path / FILE
+    with FakeServer() as server:
+        file.write_text(file.read_text().replace(was, server.url))
+        assert regenerate(lake).is_identical
+    chats = [model for model in regenerate(lake).models if model.problem]
+    assert [(chat.name, chat.revision) for chat in chats] == [("fake-chat", "as-served")]
+    assert "cannot be reached" in str(chats[0].problem)
