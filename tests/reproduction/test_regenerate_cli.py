@@ -11,7 +11,7 @@ from models.chat import ChatRequest
 from models.fakes import FakeChat
 from storage.lake import Lake
 from tests.flows.conftest import Interlake
-from tests.flows.test_regenerate import lake_of, own, rows_of
+from tests.reproduction.test_regenerate import lake_of, own, rows_of
 
 
 @pytest.fixture(scope="module")

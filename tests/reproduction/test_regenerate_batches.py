@@ -22,7 +22,7 @@ from models.picture import ALGORITHMIC, Picture
 from storage.lake import Lake
 from storage.records import CallRow
 from tests.flows.casts import fake_lake, grow
-from tests.flows.test_regenerate import own
+from tests.reproduction.test_regenerate import own
 
 SIX = BuildOptions(new_topics=3, samples_per_topic=2, turns=1)
 
