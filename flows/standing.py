@@ -1,7 +1,7 @@
 """How a lake stands, or stood at a version: topics, slots by outcome, runs at work. Reads packages alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 
@@ -17,11 +17,7 @@ from storage.versions import Version
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How a lake stands, or stood at an earlier version. `outcomes` counts slots.
-
-    `running` has a line for each living run, `interrupted` counts open slots of dead ones: both are of now, and None
-    where an earlier version is meant.
-    """
+    """How a lake stands at a version. `outcomes` counts slots."""
 
     path: Path
     version: int
@@ -31,15 +27,20 @@ class Status:
     planned: int
     outcomes: Mapping[str, int]
     models: tuple[str, ...]
-    running: tuple[str, ...] | None = None
-    interrupted: int | None = None
 
     def json(self) -> dict[str, object]:
-        known = {name: getattr(self, name) for name in self.__slots__ if getattr(self, name) is not None}
-        return known | {"path": str(self.path)}
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"path": str(self.path)}
 
 
-def read_status(path: Path) -> Status:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresentStatus(Status):
+    """How it stands now: `running` has a line for each living run, `interrupted` counts open slots of dead ones."""
+
+    running: tuple[str, ...]
+    interrupted: int
+
+
+def read_status(path: Path) -> PresentStatus:
     """The state of the newest version and of the runs that are at work; NotALake."""
     lake = Lake.open(path)
     head = lake.version()
@@ -47,8 +48,9 @@ def read_status(path: Path) -> Status:
     still_open = slots.filter(pl.col("outcome") == "open")["run_id"].to_list()
     alive = [run_id for run_id in dict.fromkeys(still_open) if is_alive(lake, run_id)]
     progress = [read_progress(lake.runs / run_id) for run_id in alive]
-    return replace(
-        _status(lake, path, head, slots),
+    stood = _status(lake, path, head, slots)
+    return PresentStatus(
+        **{field.name: getattr(stood, field.name) for field in fields(stood)},
         running=tuple(f"run {now.run_id[:8]}: {now.line()}" for now in progress if now),
         interrupted=sum(run_id not in alive for run_id in still_open),
     )

@@ -9,6 +9,7 @@ from flows.cli.options import console, json_option, lake_option, plain, print_js
 from flows.progress import OUTCOMES
 
 if TYPE_CHECKING:
+    from flows.standing import PresentStatus
     from flows.story import Record, Story
     from storage.lake import Lake
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--version", "number", type=click.IntRange(min=1), help="How it stood at this version.")
 def status(*, lake_path: Path, as_json: bool, number: int | None) -> None:
     """How the lake stands: version, topics, slots by outcome, and runs that are at work."""
-    from flows.standing import read_status, read_status_at
+    from flows.standing import PresentStatus, read_status, read_status_at
 
     now = read_status(lake_path) if number is None else read_status_at(lake_path, number)
     if as_json:
@@ -29,7 +30,12 @@ def status(*, lake_path: Path, as_json: bool, number: int | None) -> None:
     click.echo(plain(f"lake {now.path}, {since}, models: {', '.join(now.models) or 'none used yet'}"))
     click.echo(f"topics: {now.topics_covered} of {now.topics} have samples")
     click.echo(f"slots: {now.planned} planned = " + " + ".join(f"{now.outcomes[state]} {state}" for state in OUTCOMES))
-    for line in now.running or ():
+    if isinstance(now, PresentStatus):
+        _print_work(now)
+
+
+def _print_work(now: "PresentStatus") -> None:
+    for line in now.running:
         click.echo(f"at work: {line}")
     if now.interrupted:
         click.echo(f"{now.interrupted} open slots belong to no living run; 'interlake build' finishes them")
