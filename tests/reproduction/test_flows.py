@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import Artifact, TaskRun
-from prefect.states import StateType
+from prefect.client.schemas.objects import Artifact, StateType, TaskRun
 
 from flows.asked import BuildOptions
 from flows.audit import replay_lake
