@@ -38,7 +38,7 @@ from tests.flows.eventful_lake import (
     make_again,
 )
 
-OLD = Path(__file__).with_name("old_lakes") / "format-3.zip"
+OLD = Path(__file__).parents[1] / "flows" / "old_lakes" / "format-3.zip"
 
 
 @pytest.fixture(scope="module")
