@@ -71,18 +71,24 @@ class Holding:
         except LakeDamaged as error:
             return self._elsewhere(error).picture(image, package)
 
-    def read(self, table: str, columns: Sequence[str], among: Among | None = None) -> pa.Table | None:
+    def read(
+        self, table: str, columns: Sequence[str], among: Among | None = None, *, checked: bool = True
+    ) -> pa.Table | None:
         """Columns of the rows meant, and `version` and `package`; None when there is no such table.
 
-        LakeDamaged names the file that is gone or cannot be read.
+        LakeDamaged names the file that is gone or cannot be read. Not `checked`, a file is read as far as it can be,
+        whatever its checksums say: for those who look which rows are damaged.
         """
         if not self.has(table):
             return None
         wanted = list(dict.fromkeys([*columns, *([among.column] if among else [])]))
         try:
-            found = self._read_compact(table, wanted, among) if self.is_compact else self._read_own(table, wanted)
+            if self.is_compact:
+                found = self._read_compact(table, wanted, among, checked=checked)
+            else:
+                found = self._read_own(table, wanted, checked=checked)
         except LakeDamaged as error:
-            return self._elsewhere(error).read(table, columns, among)
+            return self._elsewhere(error).read(table, columns, among, checked=checked)
         if among:
             found = found.filter(_chosen(found, among))
         return found.select([*columns, *PLACE])
@@ -97,16 +103,16 @@ class Holding:
             raise error
         return found
 
-    def _read_own(self, table: str, columns: Sequence[str]) -> pa.Table:
+    def _read_own(self, table: str, columns: Sequence[str], *, checked: bool) -> pa.Table:
         (entry,) = self.entries
-        found = _chosen_columns(read_file(self.path(table), columns), table, columns)
+        found = _chosen_columns(read_file(self.path(table), columns, checked=checked), table, columns)
         version = pa.repeat(pa.scalar(entry.version, pa.int64()), len(found))
         return found.append_column("version", version).append_column("package", pa.repeat(entry.name, len(found)))
 
-    def _read_compact(self, table: str, columns: Sequence[str], among: Among | None) -> pa.Table:
+    def _read_compact(self, table: str, columns: Sequence[str], among: Among | None, *, checked: bool) -> pa.Table:
         """Piece by piece (row group), leaving out those that have none of the rows meant."""
         path, wanted = self.path(table), [*columns, *PLACE]
-        with _opened(path) as file:
+        with _opened(path, checked=checked) as file:
             parts = [_chosen_columns(file.schema_arrow.empty_table(), table, wanted)]
             for number in range(file.num_row_groups):
                 if any(not _has_any(file.read_row_group(number, [each.column]), each) for each in self._meant(among)):
@@ -212,10 +218,10 @@ def _tables_of(folder: Path) -> frozenset[str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+def _opened(path: Path, *, checked: bool = True) -> Iterator[pq.ParquetFile]:
     """A Parquet file; LakeDamaged names it when it is gone or cannot be read."""
     try:
-        with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
+        with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=checked) as file:
             yield file
     except FileNotFoundError as error:
         raise LakeDamaged(f"{path} is missing; put it back from a copy of the lake") from error
@@ -224,9 +230,9 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         raise LakeDamaged(f"{path} cannot be read ({why}); put it back from a copy of the lake") from error
 
 
-def read_file(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_file(path: Path, columns: Sequence[str] | None = None, *, checked: bool = True) -> pa.Table:
     """A Parquet file's columns (all by default), as far as it has them; LakeDamaged when it is gone or unreadable."""
-    with _opened(path) as file:
+    with _opened(path, checked=checked) as file:
         # Threads cost more than they bring: most packages hold the few rows of one batch.
         return file.read(columns=list(columns) if columns is not None else None, use_threads=False)
 

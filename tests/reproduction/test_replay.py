@@ -170,6 +170,22 @@ def test_one_flipped_byte_in_a_vector_is_named_by_its_call(copied: Lake) -> None
     assert row.purpose in ("embed_image", "embed_text")
 
 
+def test_one_flipped_byte_in_the_file_of_calls_is_named_by_its_call_or_at_least_its_file(copied: Lake) -> None:
+    (path,) = copied.packages.glob("*-build-*/calls.parquet")
+    whole, told = path.read_bytes(), set()
+    with pq.ParquetFile(path) as file:
+        group = file.metadata.row_group(0)
+        chunk = group.column(file.schema_arrow.names.index("response"))
+    start, size = chunk.data_page_offset, chunk.total_compressed_size
+    for place in range(start + 40, start + size - 8, size // 16):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        differences = replay(copied).differences
+        assert differences
+        assert all(each.call_id or str(path) in each.what for each in differences)
+        told |= {each.call_id for each in differences}
+    assert told - {None}, "where the damaged page can still be read, the call is named"
+
+
 def test_without_its_guard_a_changed_draft_shows_in_the_first_request_that_has_it(copied: Lake) -> None:
     def change(rows: pa.Table) -> pa.Table:
         rows = rows.set_column(
