@@ -10,6 +10,7 @@ import polars as pl
 from flows.environment import describe_environment
 from flows.plan import Plan, Planner
 from flows.recipe import model_rows
+from flows.rerunning.retiring import abandonment_rows
 from flows.workshop import Workshop
 from storage.canonical import canonical_text
 from storage.errors import LakeBusy, LakeError
@@ -29,12 +30,16 @@ def claim_slots(shop: Workshop, planner: Planner, *, kind: str, flow_run_id: str
     lake, recipe = shop.lake, shop.recipe
     with writing(lake, purpose=f"claim of run {shop.run_id[:8]}", timeout=shop.lock_timeout) as writer:
         plan = planner(lake, writer.head, recipe)
-        if not plan.slots:
+        if not plan.slots and not plan.abandoned:
             return plan
         died = died_rows(lake, writer.head)
         start = start_row(shop, kind=kind, planned=len(plan.slots), topics=plan.topics, flow_run_id=flow_run_id)
         rows = [start, *_claims(shop, plan), recipe.row(), *model_rows(shop.roles), *died]
-        writer.commit([PackageDraft("run", rows)], run_id=shop.run_id)
+        rows += [] if plan.slots else [end_row(shop.run_id, "finished")]
+        drafts = [PackageDraft("run", rows)]
+        if plan.abandoned:
+            drafts.append(PackageDraft("decision", abandonment_rows(plan.abandoned, writer.next_number)))
+        writer.commit(drafts, run_id=shop.run_id)
     return plan
 
 

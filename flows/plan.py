@@ -14,7 +14,7 @@ from flows.topics.pick import TopicState, draw_template, least_covered, pick_top
 from storage.canonical import canonical_text, derive_id, derive_seed
 from storage.lake import Lake
 from storage.records import ClaimRow, RunStartRow
-from storage.slots import is_alive, samples_of_slots, slot_states, topic_states
+from storage.slots import SlotPast, is_alive, past_of_slots, slot_states, topic_states
 from storage.versions import Version
 
 NOTHING_ASKED = "no new topics were asked for, no slot is open, none is to be tried again"
@@ -70,7 +70,8 @@ class Plan:
 
     `topics` counts those the run answers for: `new_topics` picked now, and those of interrupted runs it takes over.
     `resumed`, `retried` and `again` (made again by another recipe) count slots; `uncovered_left` counts topics that
-    would still have no slot afterwards. `nothing` is said when there are no slots.
+    would still have no slot afterwards. `abandoned` are samples of another recipe that an interrupted run claimed and
+    that nobody will make: the slot has one by the present recipe. `nothing` is said when there are no slots.
     """
 
     slots: tuple[PlannedSlot, ...]
@@ -81,19 +82,25 @@ class Plan:
     retried: int = 0
     again: int = 0
     uncovered_left: int = 0
+    abandoned: tuple[str, ...] = ()
     nothing: str
 
     def note(self) -> str:
         """One sentence on what will be done, and on the topics when they run out."""
         if not self.slots:
-            return f"nothing to do: {self.nothing}"
+            return f"nothing to do: {self.nothing}{self._given_back()}"
         parts = [f"{self.again} slots again by another recipe"] if self.again else []
         parts += [f"{self.new_topics} new topics"] if self.new_topics or not self.again else []
         parts += [f"{self.deepened} topics deepened"] if self.deepened else []
         parts += [f"{self.resumed} samples left open by interrupted runs"] if self.resumed else []
         parts += [f"{self.retried} failed samples again"] if self.retried else []
         taken = f"{len(self.slots)} samples: {', '.join(parts)}"
-        return taken if self.again else f"{taken}; {self.uncovered_left} topics stay without samples"
+        left = "" if self.again else f"; {self.uncovered_left} topics stay without samples"
+        return f"{taken}{left}{self._given_back()}"
+
+    def _given_back(self) -> str:
+        back = "; {} slots that an interrupted rerun had claimed are given back to the samples that they have"
+        return back.format(len(self.abandoned)) if self.abandoned else ""
 
     def batches(self, size: int) -> tuple[tuple[PlannedSlot, ...], ...]:
         return tuple(self.slots[start : start + size] for start in range(0, len(self.slots), size))
@@ -115,17 +122,17 @@ def plan_build(lake: Lake, version: Version, recipe: Recipe, request: BuildReque
     left_open = _left_open(lake, states)
     answered_for = _answered_for(lake, version, left_open)
     failed = states.filter(pl.col("outcome") == "failed") if request.retry_failed else states.clear()
-    again = [*left_open["slot_id"], *failed["slot_id"]]
+    past = past_of_slots(lake, version, [*left_open["slot_id"], *failed["slot_id"]])
     planner = SlotPlanner(
         recipe=recipe,
         seed=lake.seed,
         turns=request.turns,
         templates=read_templates(),
         topics=by_id,
-        samples=samples_of_slots(lake, version, again),
+        past=past,
     )
-    resumed = [planner.again(row, retry=row["retry"]) for row in left_open.iter_rows(named=True)]
-    retried = [planner.again(row, retry=row["retry"] + 1) for row in failed.iter_rows(named=True)]
+    resumed = [planner.again(row) for row in left_open.iter_rows(named=True) if not planner.has_made(row)]
+    retried = [planner.retried(row) for row in failed.iter_rows(named=True) if planner.may_retry(row)]
     wanted = max(0, request.new_topics - answered_for)
     fresh = pick_topics(_states(topics), wanted)
     short = wanted - len(fresh)
@@ -140,6 +147,7 @@ def plan_build(lake: Lake, version: Version, recipe: Recipe, request: BuildReque
         resumed=len(resumed),
         retried=len(retried),
         uncovered_left=uncovered_left,
+        abandoned=tuple(row["sample_id"] for row in left_open.iter_rows(named=True) if planner.has_made(row)),
         nothing=NOTHING_ASKED if uncovered_left else ALL_COVERED,
     )
 
@@ -167,22 +175,43 @@ def _deepenable(topics: pl.DataFrame) -> list[TopicState]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotPlanner:
-    """Plans slots by a recipe. `topics` are rows by topic id, `samples` those that were claimed by slot id."""
+    """Plans slots by a recipe. `topics` are rows by topic id, `past` is what was claimed by slot id."""
 
     recipe: Recipe
     seed: int
     turns: int
     templates: Sequence[Template]
     topics: Mapping[str, dict[str, Any]]
-    samples: Mapping[str, Sequence[str]]
+    past: Mapping[str, SlotPast]
 
     def new(self, topic: TopicState, count: int) -> list[PlannedSlot]:
         """The topic's next slots."""
         first = self.topics[topic.topic_id]["next_number"]
         return [self._slot(topic.topic_id, topic.name, number, 0, ()) for number in range(first, first + count)]
 
-    def again(self, claim: dict[str, Any], *, retry: int) -> PlannedSlot:
-        """A slot that was claimed before, with the templates it had, as far as they are still there."""
+    def has_made(self, claim: dict[str, Any]) -> bool:
+        """Whether the latest claim of a slot is for another recipe, and the present one's sample was decided before."""
+        sample_id = self.recipe.sample_id(claim["slot_id"])
+        return sample_id != claim["sample_id"] and sample_id in self.past[claim["slot_id"]].outcomes
+
+    def may_retry(self, claim: dict[str, Any]) -> bool:
+        """Whether the present recipe's sample of a slot failed, or was never made."""
+        outcomes = self.past[claim["slot_id"]].outcomes
+        return outcomes.get(self.recipe.sample_id(claim["slot_id"]), "failed") == "failed"
+
+    def again(self, claim: dict[str, Any]) -> PlannedSlot:
+        """A slot that was claimed before, as often retried as the present recipe's sample of it was."""
+        return self._claimed_again(claim, self._retries(claim, 0))
+
+    def retried(self, claim: dict[str, Any]) -> PlannedSlot:
+        """A slot that failed, once more; for the first time where it was another recipe that failed."""
+        return self._claimed_again(claim, self._retries(claim, -1) + 1)
+
+    def _retries(self, claim: dict[str, Any], default: int) -> int:
+        return self.past[claim["slot_id"]].retries.get(self.recipe.sample_id(claim["slot_id"]), default)
+
+    def _claimed_again(self, claim: dict[str, Any], retry: int) -> PlannedSlot:
+        """With the templates it had, as far as they are still there."""
         topic = self.topics[claim["topic_id"]]
         known = {template.template_id for template in self.templates}
         templates = tuple(takewhile(known.__contains__, json.loads(claim["templates"])))
@@ -202,8 +231,11 @@ class SlotPlanner:
             slot_number=number,
             retry=retry,
             templates=tuple(drawn),
-            siblings=tuple(other for other in self.samples.get(slot_id, ()) if other != sample_id),
+            siblings=tuple(other for other in self._samples(slot_id) if other != sample_id),
         )
+
+    def _samples(self, slot_id: str) -> tuple[str, ...]:
+        return self.past[slot_id].samples if slot_id in self.past else ()
 
     def _draw(self, slot_id: str, turn: int, taken: Sequence[str]) -> str:
         """A template that the dialogue does not have yet, while there are such."""

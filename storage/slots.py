@@ -1,6 +1,7 @@
 """What became of every slot: planned by claims, closed by decisions, taken over when its run has died."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,9 @@ from storage.tables import Among
 from storage.versions import Version
 
 RUN_LOCK = "lock"
+RERUN, ABANDONED = "rerun", "abandoned"
+"""Kind and reason of the decision that a claim was given up: the slot is that of the claim before it again."""
+ABANDONING = ("sample_id", "kind", "reason")
 
 
 def run_lock(lake: Lake, run_id: str) -> Path:
@@ -25,9 +29,12 @@ def is_alive(lake: Lake, run_id: str) -> bool:
 
 
 def slot_states(lake: Lake, version: Version) -> pl.DataFrame:
-    """One row a slot: its latest claim, and `outcome` (`open` until a later decision closes it), `stage`, `reason`."""
+    """One row a slot: its latest claim, and `outcome` (`open` until a later decision closes it), `stage`, `reason`.
+
+    Claims that were abandoned do not count.
+    """
     claims = (
-        lake.scan(ClaimRow, version)
+        without_abandoned(lake.scan(ClaimRow, version), lake.scan(DecisionRow, version, ABANDONING))
         .sort("version", maintain_order=True)
         .unique("slot_id", keep="last", maintain_order=True)
         .rename({"version": "claimed_at"})
@@ -51,6 +58,20 @@ def slot_states(lake: Lake, version: Version) -> pl.DataFrame:
     )
 
 
+def without_abandoned(claims: pl.LazyFrame, decisions: pl.LazyFrame) -> pl.LazyFrame:
+    """Claims without those that were given up later, with the columns that they have; `decisions` has ABANDONING."""
+    abandoned = (
+        decisions.filter((pl.col("kind") == RERUN) & (pl.col("reason") == ABANDONED))
+        .group_by("sample_id")
+        .agg(abandoned_at=pl.max("version"))
+    )
+    return (
+        claims.join(abandoned, on="sample_id", how="left", maintain_order="left")
+        .filter((pl.col("version") > pl.col("abandoned_at")) | pl.col("abandoned_at").is_null())
+        .drop("abandoned_at")
+    )
+
+
 def topic_states(lake: Lake, version: Version, slots: pl.DataFrame) -> pl.DataFrame:
     """One row a topic: its columns and how many slots it has (claimed, whatever became of them)."""
     topics = lake.scan(TopicRow, version).unique("topic_id", keep="first", maintain_order=True).collect()
@@ -71,14 +92,36 @@ def taken_over(lake: Lake, version: Version, *, after: int, run_id: str, slot_id
     return set(latest.values()) - {run_id}
 
 
-def samples_of_slots(lake: Lake, version: Version, slot_ids: Collection[str]) -> dict[str, list[str]]:
-    """By slot the samples that were claimed for it, one for each generation recipe, in the order of their claims."""
-    found: dict[str, list[str]] = {slot_id: [] for slot_id in slot_ids}
-    if slot_ids:
-        for claim in lake.rows(ClaimRow, version, Among(column="slot_id", values=slot_ids)):
-            if claim.sample_id not in found[claim.slot_id]:
-                found[claim.slot_id].append(claim.sample_id)
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotPast:
+    """The samples that were claimed for a slot, in the order of their first claims, one for each generation recipe.
+
+    `retries` are those of the latest claim of each; `outcomes` what was last decided about those that were.
+    """
+
+    samples: tuple[str, ...]
+    retries: Mapping[str, int]
+    outcomes: Mapping[str, str]
+
+
+def past_of_slots(lake: Lake, version: Version, slot_ids: Collection[str]) -> dict[str, SlotPast]:
+    """What was claimed for some slots, and what became of it."""
+    if not slot_ids:
+        return {}
+    retries: dict[str, dict[str, int]] = {slot_id: {} for slot_id in slot_ids}
+    for claim in lake.rows(ClaimRow, version, Among(column="slot_id", values=slot_ids)):
+        retries[claim.slot_id][claim.sample_id] = claim.retry
+    claimed = {sample_id for theirs in retries.values() for sample_id in theirs}
+    decisions = lake.rows(DecisionRow, version, Among(column="sample_id", values=claimed))
+    outcomes = {row.sample_id: row.outcome for row in decisions if row.turn is None and row.reason != ABANDONED}
+    return {
+        slot_id: SlotPast(
+            samples=tuple(theirs),
+            retries=theirs,
+            outcomes={sample_id: outcomes[sample_id] for sample_id in theirs if sample_id in outcomes},
+        )
+        for slot_id, theirs in retries.items()
+    }
 
 
 def siblings(lake: Lake, version: Version, sample_ids: Collection[str]) -> dict[str, frozenset[str]]:

@@ -25,7 +25,7 @@ class ClaimedSlots:
     differences: tuple[Difference, ...]
 
     @classmethod
-    def read(cls, lake: Lake, version: Version, run: PastRun, past: "SlotPast") -> "ClaimedSlots":
+    def read(cls, lake: Lake, version: Version, run: PastRun, past: "ClaimedSamples") -> "ClaimedSlots":
         """All slots that a run claimed when it began. NotReplayable when a topic of theirs is not there."""
         began = version.until(run.version).since(run.version - 1)
         claims = [row for row in lake.rows(ClaimRow, began) if row.run_id == run.start.run_id]
@@ -46,7 +46,7 @@ class ClaimedSlots:
         return {slot.sample_id: slot.siblings for slot in self.slots.values() if slot.siblings}
 
 
-class SlotPast:
+class ClaimedSamples:
     """Which samples were claimed for a slot over time, as far as there were several; read once for a whole lake."""
 
     def __init__(self, lake: Lake, head: Version) -> None:

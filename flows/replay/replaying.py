@@ -9,7 +9,7 @@ from flows.kept_index import KeptIndex
 from flows.moving import KIND as MOVE
 from flows.recorder import model_id
 from flows.replay.builds import BuildReplay
-from flows.replay.claimed import ClaimedSlots, SlotPast
+from flows.replay.claimed import ClaimedSamples, ClaimedSlots
 from flows.replay.differences import Difference
 from flows.replay.moves import MoveReplay
 from flows.replay.past import NotReplayable, PastRun, PastRuns
@@ -17,12 +17,12 @@ from flows.replay.prefixes import find_by_prefix
 from flows.replay.recipes import recipe_differences
 from flows.replay.report import Replay, ReplayedVersion
 from flows.replay.retirements import replay_retirement
-from flows.rerunning.retiring import KIND as RERUN
 from storage.errors import LakeDamaged
 from storage.keepers import all_keepers
 from storage.lake import Lake
 from storage.projection import read_link
 from storage.records import ClaimRow, DecisionRow, EmbeddingRow
+from storage.slots import RERUN
 from storage.tables import Among
 from storage.versions import Version
 
@@ -57,7 +57,7 @@ class Replaying:
         self._runs = PastRuns(lake, self._head)
         self._run_id = self._runs.named(options.run) if options.run else None
         self._among = {self._sample(options.sample)} if options.sample else None
-        self._slots = SlotPast(lake, self._head)
+        self._slots = ClaimedSamples(lake, self._head)
         self._claimed: dict[str, ClaimedSlots] = {}
         self._index: KeptIndex | None = None
         self._seen: set[str] = set()
@@ -104,7 +104,7 @@ class Replaying:
         if run.start.kind == MOVE:
             move = MoveReplay(self._lake, version, run, self._among)
             return move.replay_vectors() if "vectors" in kinds else move.replay_decisions()
-        if run.start.kind == RERUN:
+        if all(row.kind == RERUN for row in self._lake.rows(DecisionRow, added)):
             return replay_retirement(self._lake, version, run, self._among)
         raise NotReplayable(f"a run of kind {run.start.kind} decided it, which this interlake does not know")
 

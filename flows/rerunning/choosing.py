@@ -1,8 +1,7 @@
 """Which slots are made again, and what is planned for them. Reads the lake, writes nothing."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
@@ -13,10 +12,13 @@ from flows.replay.prefixes import find_by_prefix
 from flows.topics.catalogue import normalise_name, read_templates
 from storage.lake import Lake
 from storage.records import ClaimRow, DecisionRow
-from storage.slots import is_alive, samples_of_slots, slot_states, topic_states
+from storage.slots import ABANDONED, is_alive, past_of_slots, slot_states, topic_states
 from storage.versions import Version
 
-MADE_ALREADY = "what was chosen is made by the present recipe already; change [generation] in interlake.toml first"
+MADE_ALREADY = (
+    "what was chosen is made by the present recipe already; change [generation] in interlake.toml, or give failed "
+    "slots another try with 'interlake build --retry-failed'"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +40,10 @@ class Choice:
             raise UserError("say which slots to make again: --sample, --topic, --run, --outcome, or --all")
 
 
-def choose_slots(lake: Lake, version: Version, choice: Choice) -> pl.DataFrame:
+def choose_slots(lake: Lake, version: Version, recipe: Recipe, choice: Choice) -> pl.DataFrame:
     """The latest claim of each chosen slot, with its outcome, in the order of the claims.
 
+    Slots that a run left open by this very recipe fit any outcome: when they were chosen, they had another one.
     UserError when nothing is chosen, NoSuchThing for a sample or run that is not there.
     """
     choice.refuse_empty()
@@ -55,10 +58,14 @@ def choose_slots(lake: Lake, version: Version, choice: Choice) -> pl.DataFrame:
     if choice.topics:
         wanted &= pl.col("topic_id").is_in(_topic_ids(lake, version, states, choice.topics))
     if choice.outcomes:
-        wanted &= pl.col("outcome").is_in(list(choice.outcomes))
+        mine = [row["sample_id"] == recipe.sample_id(row["slot_id"]) for row in states.iter_rows(named=True)]
+        left_open = (pl.col("outcome") == "open") & pl.Series(mine, dtype=pl.Boolean)
+        wanted &= pl.col("outcome").is_in(list(choice.outcomes)) | left_open
     found = states.filter(wanted).sort("claimed_at", "position")
     if not found.height:
-        raise UserError("no slot of the lake is what was chosen; 'interlake sql \"from samples\"' shows what there is")
+        raise UserError(
+            "no slot of the lake is what was chosen; 'interlake sql \"select * from samples\"' shows what there is"
+        )
     return found
 
 
@@ -73,15 +80,11 @@ def _topic_ids(lake: Lake, version: Version, states: pl.DataFrame, names: Sequen
     return [topic_id for name in names for topic_id in by_name[normalise_name(name)]]
 
 
-def plan_again(lake: Lake, version: Version, recipe: Recipe, *, choice: Choice, turns: int) -> Plan:
-    """Plan the chosen slots by a recipe: those that it has not made yet and that no living run is making."""
-    chosen = choose_slots(lake, version, choice)
+def plan_again(lake: Lake, version: Version, recipe: Recipe, *, chosen: pl.DataFrame, turns: int) -> Plan:
+    """Plan chosen slots by a recipe: those that it has not made yet and that no living run is making."""
     made, living = _decided(lake, version), _living(lake, chosen)
-    due = [
-        row
-        for row in chosen.iter_rows(named=True)
-        if recipe.sample_id(row["slot_id"]) not in made and not (row["outcome"] == "open" and row["run_id"] in living)
-    ]
+    free = [row for row in chosen.iter_rows(named=True) if row["outcome"] != "open" or row["run_id"] not in living]
+    due = [row for row in free if recipe.sample_id(row["slot_id"]) not in made]
     states = topic_states(lake, version, chosen)
     planner = SlotPlanner(
         recipe=recipe,
@@ -89,20 +92,17 @@ def plan_again(lake: Lake, version: Version, recipe: Recipe, *, choice: Choice, 
         turns=turns,
         templates=read_templates(),
         topics={row["topic_id"]: row for row in states.iter_rows(named=True)},
-        samples=samples_of_slots(lake, version, [row["slot_id"] for row in due]),
+        past=past_of_slots(lake, version, [row["slot_id"] for row in free]),
     )
-    slots = tuple(planner.again(row, retry=_retries(row, recipe)) for row in due)
-    return Plan(slots=slots, again=len(slots), nothing=MADE_ALREADY)
-
-
-def _retries(row: Mapping[str, Any], recipe: Recipe) -> int:
-    """How often this very sample failed before: as its claim says, for a slot that the same recipe left open."""
-    return int(row["retry"]) if row["sample_id"] == recipe.sample_id(row["slot_id"]) else 0
+    slots = tuple(map(planner.again, due))
+    abandoned = tuple(row["sample_id"] for row in free if row["outcome"] == "open" and planner.has_made(row))
+    return Plan(slots=slots, again=len(slots), abandoned=abandoned, nothing=MADE_ALREADY)
 
 
 def _decided(lake: Lake, version: Version) -> Collection[str]:
-    decisions = lake.scan(DecisionRow, version, ["sample_id", "turn"]).filter(pl.col("turn").is_null())
-    return set(decisions.select("sample_id").unique().collect()["sample_id"])
+    decisions = lake.scan(DecisionRow, version, ["sample_id", "turn", "reason"]).filter(pl.col("turn").is_null())
+    made = decisions.filter(pl.col("reason").ne_missing(ABANDONED))
+    return set(made.select("sample_id").unique().collect()["sample_id"])
 
 
 def _living(lake: Lake, chosen: pl.DataFrame) -> set[str]:

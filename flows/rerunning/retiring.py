@@ -1,17 +1,19 @@
 """Old samples give way to those that another recipe made for their slots: decided as one version, undone by none."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from storage.canonical import canonical_text, derive_id
+import polars as pl
+
+from storage.canonical import Json, canonical_text, derive_id
 from storage.embeddings import read_standing
 from storage.lake import Lake
 from storage.records import DecisionRow, SampleRow
+from storage.slots import ABANDONED, RERUN, past_of_slots, slot_states
 from storage.tables import Among
 from storage.versions import Version
 
-KIND = "rerun"
-REASON = "superseded"
+SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,17 +38,36 @@ def find_successions(
 
 def retirement_rows(successions: Collection[Succession], number: int) -> list[DecisionRow]:
     """The decisions of version `number` by which the old samples are rejected."""
+    return [_rejected(each.old, number, SUPERSEDED, {"sample_id": each.new}) for each in successions]
+
+
+def find_abandoned(lake: Lake, version: Version, sample_ids: Collection[str], generation_id: str) -> list[str]:
+    """Those samples whose slot is open for them, and has one by a generation recipe that was decided before."""
+    states = slot_states(lake, version).filter(pl.col("outcome") == "open")
+    open_slots = dict(states.select("sample_id", "slot_id").iter_rows())
+    wanted = {sample_id: open_slots[sample_id] for sample_id in sample_ids if sample_id in open_slots}
+    past = past_of_slots(lake, version, set(wanted.values()))
     return [
-        DecisionRow(
-            decision_id=derive_id("decision", each.old, None, number),
-            sample_id=each.old,
-            turn=None,
-            kind=KIND,
-            outcome="rejected",
-            stage=KIND,
-            reason=REASON,
-            evidence=canonical_text({"sample_id": each.new}),
-            encoder=None,
-        )
-        for each in successions
+        sample_id
+        for sample_id, slot_id in wanted.items()
+        if derive_id("sample", slot_id, generation_id) in past[slot_id].outcomes
     ]
+
+
+def abandonment_rows(sample_ids: Collection[str], number: int) -> list[DecisionRow]:
+    """The decisions of version `number` that samples which were claimed will not be made."""
+    return [_rejected(sample_id, number, ABANDONED, {}) for sample_id in sample_ids]
+
+
+def _rejected(sample_id: str, number: int, reason: str, evidence: Mapping[str, Json]) -> DecisionRow:
+    return DecisionRow(
+        decision_id=derive_id("decision", sample_id, None, number),
+        sample_id=sample_id,
+        turn=None,
+        kind=RERUN,
+        outcome="rejected",
+        stage=RERUN,
+        reason=reason,
+        evidence=canonical_text(dict(evidence)),
+        encoder=None,
+    )

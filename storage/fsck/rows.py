@@ -28,6 +28,7 @@ from storage.records import (
     VectorRow,
     from_arrow,
 )
+from storage.slots import ABANDONED, ABANDONING, without_abandoned
 from storage.tables import packages_of
 from storage.turn_rows import checked_vector
 
@@ -249,7 +250,8 @@ def check_outcomes(stock: Stock) -> Seen:
     states = latest_decisions(stock)
     findings = [*_strange_outcomes(states), *_undecided(stock, samples, states), *_unknown(stock, claims, samples)]
     findings += _baseless_duplicates(stock)
-    slots = claims.unique("slot_id", keep="last", maintain_order=True).join(
+    standing = without_abandoned(claims.lazy(), stock.frame(DecisionRow, ABANDONING).lazy()).collect()
+    slots = standing.unique("slot_id", keep="last", maintain_order=True).join(
         states.select("sample_id", "outcome", decided="version"), on="sample_id", how="left"
     )
     counts = Counter(
@@ -269,10 +271,18 @@ def _undecided(stock: Stock, samples: pl.DataFrame, states: pl.DataFrame) -> Ite
     decided = set(states["sample_id"])
     for sample_id in sorted(set(samples["sample_id"]) - decided):
         yield Finding(where=f"sample {sample_id}", what="was made, and nothing decides about it")
-    made = set(samples["sample_id"])
+    made, given_up = set(samples["sample_id"]), _abandoned(stock)
     for kind in _NAME_SAMPLES:
-        for sample_id in sorted(set(stock.frame(kind, ["sample_id"])["sample_id"]) - made):
+        known = made | given_up if kind is DecisionRow else made
+        for sample_id in sorted(set(stock.frame(kind, ["sample_id"])["sample_id"]) - known):
             yield Finding(where=kind.table, what=f"sample {sample_id} is named and was never made")
+
+
+def _abandoned(stock: Stock) -> set[str]:
+    """Samples that were claimed, and given up before they were made."""
+    reasons = stock.frame(DecisionRow, ABANDONING).filter(pl.col("reason") == ABANDONED)
+    claims = stock.frame(ClaimRow, ["sample_id"]).join(reasons, on="sample_id", how="semi")
+    return set(claims["sample_id"])
 
 
 def _unknown(stock: Stock, claims: pl.DataFrame, samples: pl.DataFrame) -> Iterator[Finding]:

@@ -70,7 +70,7 @@ def test_every_version_of_an_eventful_lake_is_made_again_to_its_hash(eventful: L
     assert report.is_identical, report.differences
     made = {each.version: each.made_sha256 for each in report.versions}
     assert made == {number: eventful.version(number).sha256 for number in made}
-    assert {each.what for each in report.versions} == {"build", "new vectors", "decisions anew", "samples superseded"}
+    assert {each.what for each in report.versions} == {"build", "new vectors", "decisions anew", "samples given up"}
     assert len(made) + report.given == eventful.version().number
 
 
