@@ -40,12 +40,13 @@ def replay(
     version. Exit code 1 when anything is not as it was recorded; each difference says where it first shows.
     """
     from flows.replay.replaying import Replaying, ReplayOptions
+    from flows.replay.report import GIVEN
 
     replaying = Replaying(lake_path, ReplayOptions(version=version, since=since, run=run, sample=sample))
     done = []
     for number in replaying.numbers:
         done.append(replaying.replay(number))
-        if not as_json:
+        if not as_json and (done[-1].what != GIVEN or done[-1].differences):
             click.echo(plain(done[-1].line()))
     report = replaying.report(done)
     if as_json:

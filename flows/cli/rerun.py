@@ -59,7 +59,7 @@ def rerun(
     if dry_run:
         _print_preview(preview, as_json=as_json)
         return
-    if not as_json:
+    if not as_json and preview.plan.slots:
         click.echo(preview.forecast.line())
     quiet_prefect()
     from flows.rerun import rerun_lake
@@ -85,7 +85,7 @@ def _print_preview(preview: "RerunPreview", *, as_json: bool) -> None:
     from dataclasses import asdict
 
     if as_json:
-        print_json(asdict(preview))
+        print_json(asdict(preview) | {"note": preview.plan.note()})
         return
     click.echo(preview.plan.note())
     if preview.plan.slots:

@@ -1,24 +1,27 @@
 """Samples written again: the real loop, each call answered from the record; where it cannot go on, it says why."""
 
 import asyncio
+import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from flows.filling import fill_slot, known_templates
 from flows.plan import PlannedSlot
-from flows.recorder import Answer, Asked, Recorder
+from flows.recorder import Address, Answer, Asked, Recorder
 from flows.replay.differences import Difference, altered, never_recorded, place_of
 from flows.replay.past import PastRun
 from flows.replay.recorded import NeverRecordedError, recorded_cast
 from flows.replay.tape import RecordedTape
 from flows.seir.dialogue import Dialogue
 from storage.calls import AlteredCall, examine_calls
+from storage.canonical import derive_id
 from storage.lake import Lake
 from storage.spool import RecordedCall
 from storage.versions import Version
 
 Examined = RecordedCall | AlteredCall
+PLACE = ("sample_id", "turn", "stage", "round", "purpose", "attempt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +63,9 @@ class Rehearsal:
 
     async def _rehearse(self, slot: PlannedSlot, earlier: Sequence[Examined], here: Sequence[Examined]) -> Rehearsed:
         """Write one; the first thing that stands in the way is the difference."""
-        tape = RecordedTape(call for call in (*earlier, *here) if isinstance(call, RecordedCall))
-        broken = next((call for call in (*earlier, *here) if isinstance(call, AlteredCall)), None)
+        checked = [_checked(call) for call in (*earlier, *here)]
+        tape = RecordedTape(call for call in checked if isinstance(call, RecordedCall))
+        broken = next((call for call in checked if isinstance(call, AlteredCall)), None)
         dialogue, difference = None, altered(self._number, broken) if broken else self._unknown_template(slot)
         if difference is None:
             try:
@@ -107,6 +111,24 @@ class Rehearsal:
 
     def _difference(self, sample_id: str, where: str, what: str) -> Difference:
         return Difference(version=self._number, sample_id=sample_id, where=where, what=what)
+
+
+def _checked(call: Examined) -> Examined:
+    """The call, altered where its row says of place, model or seed what its id and its request do not."""
+    if isinstance(call, AlteredCall):
+        return call
+    row, problem = call.row, None
+    try:
+        request = json.loads(row.request)
+        if Address(**{name: getattr(row, name) for name in PLACE}).call_id() != row.call_id:
+            problem = "its place is not that of its id"
+        elif derive_id("model", request["model"], request["revision"]) != row.model_id:
+            problem = "its model is not that of its request"
+        elif request.get("seed") != row.seed:
+            problem = "its seed is not that of its request"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        problem = f"its request is none ({error})"
+    return AlteredCall(row=row, problem=problem) if problem else call
 
 
 async def let_through(model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:  # noqa: ARG001

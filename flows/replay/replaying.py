@@ -1,7 +1,9 @@
 """Replaying a lake, a run or a sample, version by version. Writes nothing, and needs neither models nor a network."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from flows.errors import UserError
@@ -11,17 +13,18 @@ from flows.recorder import model_id
 from flows.replay.builds import BuildReplay
 from flows.replay.claimed import ClaimedSamples, ClaimedSlots
 from flows.replay.differences import Difference
+from flows.replay.hashing import hash_recorded
 from flows.replay.moves import MoveReplay
 from flows.replay.past import NotReplayable, PastRun, PastRuns
 from flows.replay.prefixes import find_by_prefix
 from flows.replay.recipes import recipe_differences
-from flows.replay.report import Replay, ReplayedVersion
+from flows.replay.report import GIVEN, Replay, ReplayedVersion
 from flows.replay.retirements import replay_retirement
 from storage.errors import LakeDamaged
 from storage.keepers import all_keepers
 from storage.lake import Lake
 from storage.projection import read_link
-from storage.records import ClaimRow, DecisionRow, EmbeddingRow
+from storage.records import ClaimRow, DecisionRow, EmbeddingRow, SampleRow
 from storage.slots import RERUN
 from storage.tables import Among
 from storage.versions import Version
@@ -44,7 +47,8 @@ class ReplayOptions:
 class Replaying:
     """A replay that goes from version to version; `numbers` are those to be replayed, oldest first.
 
-    `given` counts the versions in between that only say what was given, or what happened.
+    Versions that only say what was given, or what happened, are among them, unless a sample is replayed: of these it is
+    looked whether they are what the chain says.
     """
 
     def __init__(self, path: Path, options: ReplayOptions) -> None:
@@ -61,22 +65,40 @@ class Replaying:
         self._claimed: dict[str, ClaimedSlots] = {}
         self._index: KeptIndex | None = None
         self._seen: set[str] = set()
-        made = [number for number in self._made_after(options.since) if self._is_meant(number)]
-        self.numbers: tuple[int, ...] = tuple(made)
-        self.given = self._head.number - options.since - len(self._made_after(options.since))
+        added = self._head.since(options.since).packages
+        self._made = {entry.version for entry in added if entry.kind in MADE}
+        numbers = range(options.since + 1, self._head.number + 1)
+        self.numbers = tuple(number for number in numbers if self._is_meant(number))
+        if not self.numbers:
+            raise UserError(f"nothing of that was made after version {options.since} up to {self._head.number}")
 
     def replay(self, number: int) -> ReplayedVersion:
         """One version made again. What stands in the way is a difference, whatever it is."""
-        version = self._head.until(number)
+        replayed = self._made_again(number)
+        if self._among or replayed.differences:
+            return replayed
+        return replace(replayed, differences=tuple(self._recorded(number)))
+
+    def _made_again(self, number: int) -> ReplayedVersion:
+        if number not in self._made:
+            return ReplayedVersion(version=number, what=GIVEN)
         try:
             run = self._runs.find(read_link(self._lake, number).run_id)
-            replayed = self._replay(version, run)
+            replayed = self._replay(self._head.until(number), run)
+            return replace(replayed, differences=(*self._of_run(run), *replayed.differences))
         except (NotReplayable, LakeDamaged, UserError) as error:
-            difference = Difference(
-                version=number, sample_id=None, where="as a whole", what=f"cannot be replayed: {error}"
-            )
-            return ReplayedVersion(version=number, what="?", differences=(difference,))
-        return replace(replayed, differences=(*self._of_run(run), *replayed.differences))
+            why = str(error)
+        except Exception as error:  # whatever it is, it comes of what lies there
+            why = f"{type(error).__name__}: {error}"
+        difference = _as_a_whole(number, f"cannot be replayed: {why}")
+        return ReplayedVersion(version=number, what="?", differences=(difference,))
+
+    def _recorded(self, number: int) -> Iterator[Difference]:
+        """What lies there in other rows than the chain says, all that a replay does not look up included."""
+        try:
+            yield from hash_recorded(self._lake, number)
+        except LakeDamaged as error:
+            yield _as_a_whole(number, f"cannot be read: {error}")
 
     def report(self, versions: list[ReplayedVersion]) -> Replay:
         """All that was replayed, put together."""
@@ -84,8 +106,8 @@ class Replaying:
             path=str(self._lake.path),
             version=self._head.number,
             sha256=self._head.sha256,
-            versions=tuple(versions),
-            given=self.given,
+            versions=tuple(each for each in versions if each.what != GIVEN or each.differences),
+            given=sum(each.what == GIVEN for each in versions),
             seconds=time.monotonic() - self._began,
         )
 
@@ -130,21 +152,26 @@ class Replaying:
         return self._index
 
     def _sample(self, prefix: str) -> str:
-        claims = self._lake.scan(ClaimRow, self._head, ["sample_id"]).collect()
-        return find_by_prefix(claims["sample_id"], prefix, what="sample")
-
-    def _made_after(self, since: int) -> list[int]:
-        added = self._head.since(since).packages
-        return sorted({entry.version for entry in added if entry.kind in MADE})
+        named = (
+            self._lake.scan(kind, self._head, ["sample_id"]).collect()["sample_id"]
+            for kind in (ClaimRow, SampleRow, DecisionRow)
+        )
+        return find_by_prefix(chain.from_iterable(named), prefix, what="sample")
 
     def _is_meant(self, number: int) -> bool:
         if self._run_id and read_link(self._lake, number).run_id != self._run_id:
             return False
         if self._among is None:
             return True
+        if number not in self._made:
+            return False
         added, among = self._head.until(number).since(number - 1), Among(column="sample_id", values=self._among)
         kinds = (DecisionRow, EmbeddingRow)
         return any(next(self._lake.rows(kind, added, among), None) is not None for kind in kinds)
+
+
+def _as_a_whole(number: int, what: str) -> Difference:
+    return Difference(version=number, sample_id=None, where="as a whole", what=what)
 
 
 def replay_lake_at(path: Path, options: ReplayOptions) -> Replay:

@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass, field
 
 from flows.replay.differences import Difference
 
+GIVEN = "given"
+"""What a version is that only says what was given, or what happened."""
+
 
 class ReplayDiffers(Exception):
     """A replay is not what was recorded; the message is the first difference."""
@@ -45,7 +48,11 @@ class ReplayedVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """A replay of a lake, or of a part of it. `given` counts versions that only say what was given or what happened."""
+    """A replay of a lake, or of a part of it.
+
+    `given` counts the versions that only say what was given or what happened; they are what the chain says, unless they
+    are among `versions`.
+    """
 
     path: str
     version: int
@@ -68,7 +75,8 @@ class Replay:
         counts = [(len(self.versions), "version"), (samples, "sample"), (calls, "call")]
         what = ", ".join(_counted(count, name) for count, name in counts)
         verdict = "all identical" if self.is_identical else _counted(len(self.differences), "difference")
-        return f"{what} replayed in {self.seconds:.1f} s: {verdict}"
+        given = f", {_counted(self.given, 'version')} of what was given looked through" if self.given else ""
+        return f"{what} replayed{given} in {self.seconds:.1f} s: {verdict}"
 
     def table(self) -> list[dict[str, str | int]]:
         """A row for each version."""

@@ -309,3 +309,44 @@ def test_what_is_not_there_is_said_in_one_line(
     code, _, err = interlake("replay", "--lake", plain.path, *options)
     assert code == 2
     assert message in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "table", "column", "value"),
+    [
+        ("run", "claims", "retry", 3),
+        ("run", "claims", "templates", "no JSON"),
+        ("run", "run_starts", "planned", 7),
+        ("run", "recipes", "generation", "no JSON"),
+        ("run", "models", "licence", "nobody's"),
+        ("topics", "topics", "source", "elsewhere"),
+        ("build", "calls", "seed", 5),
+        ("build", "calls", "model_id", "f" * 32),
+        ("build", "vectors", "encoder", "f" * 32),
+        ("build", "images", "length", 5),
+    ],
+)
+def test_nothing_hashed_can_be_altered_unnoticed_not_even_what_a_replay_only_reads(
+    copied: Lake, kind: str, table: str, column: str, value: object
+) -> None:
+    path = next(iter(sorted(copied.packages.glob(f"*-{kind}-*/{table}.parquet"))))
+    pq.write_table(with_value(pq.read_table(path), 0, column, value), path)
+    assert replay(copied).differences
+
+
+def test_a_row_that_nobody_looks_up_is_found_by_its_hash(copied: Lake) -> None:
+    def with_one_more(rows: pa.Table) -> pa.Table:
+        return pa.concat_tables([rows, with_value(rows.slice(0, 1), 0, "sample_id", "f" * 32)])
+
+    alter(copied, "iterations", with_one_more)
+    (difference,) = replay(copied).differences
+    assert difference.where.startswith("package 000003-build-")
+    assert "its rows hash to" in difference.what
+
+
+def test_a_scope_in_which_nothing_was_made_is_no_success(interlake: Interlake, plain: Lake) -> None:
+    sample = next(plain.rows(DecisionRow, plain.version())).sample_id
+    for options in (("--sample", sample, "--version", "2"), ("--run", str(plain.version(3).run_id), "--since", "4")):
+        code, _, err = interlake("replay", "--lake", plain.path, *options)
+        assert code == 2, options
+        assert "there is no version after" in err or "nothing of that was made" in err

@@ -12,10 +12,11 @@ from flows.errors import UserError
 from flows.replay.replaying import Replaying, ReplayOptions
 from flows.rerunning.choosing import Choice
 from flows.rerunning.opening import Rerun, open_rerun, preview_rerun
+from flows.standing import read_status
 from flows.studio import Cast
 from models.chat import ChatRequest
 from models.drawing import Drawing, DrawRequest
-from models.errors import TerminalError
+from models.errors import ContentError, TerminalError
 from models.fakes import FakePainter
 from models.identity import ModelIdentity
 from storage.errors import NoSuchThing
@@ -233,3 +234,71 @@ def test_the_command_wants_to_be_told_which_slots(interlake: Interlake, lake: La
     assert "4 slots again by another recipe" in out
     assert "taken from the record" in out
     assert lake.version().number == version
+
+
+def stopped_rerun(lake: Lake, choice: Choice = ALL) -> None:
+    """A rerun whose backend is gone before the first answer: its slots stay claimed and open."""
+    with pytest.raises(TerminalError):
+        rerun(lake, choice, Troupe(writer_fails=lambda _: TerminalError("gone")))
+
+
+def replayed(lake: Lake) -> bool:
+    replaying = Replaying(lake.path, ReplayOptions())
+    return replaying.report([replaying.replay(number) for number in replaying.numbers]).is_identical
+
+
+def test_who_goes_back_to_the_recipe_before_an_interrupted_rerun_has_his_samples_again(lake: Lake) -> None:
+    change(lake, "answer = 3", "answer = 1")
+    stopped_rerun(lake)
+    change(lake, "answer = 1", "answer = 3")
+    run = grow(lake.path, BuildOptions(new_topics=0, samples_per_topic=1, turns=1))
+    assert (run.plan.slots, len(run.plan.abandoned)) == ((), 4)
+    assert read_status(lake.path).outcomes["kept"] == 4
+    states = outcomes(lake)
+    assert sorted(states.values()) == [("kept", None)] * 4 + [("rejected", "abandoned")] * 4
+    assert_fsck_finds_nothing(lake)
+    assert replayed(lake)
+    change(lake, "answer = 3", "answer = 1")
+    assert len(rerun(lake).slots) == 4, "what was given up can be made after all"
+    assert_fsck_finds_nothing(lake)
+    assert replayed(lake)
+
+
+def test_a_failed_sample_is_retried_by_its_own_count_whatever_another_recipe_did(tmp_path: Path) -> None:
+    lake = fake_lake(tmp_path / "lake", settings={"turns = 2": "turns = 1"})
+    blank = Troupe(painter_fails=lambda _: ContentError("blank_picture", "all one colour"))
+    grow(lake.path, BuildOptions(new_topics=1, samples_per_topic=2), blank)
+    change(lake, "answer = 3", "answer = 1")
+    stopped_rerun(lake)
+    change(lake, "answer = 1", "answer = 3")
+    nothing = BuildOptions(new_topics=0, samples_per_topic=1)
+    grow(lake.path, nothing)
+    again = grow(lake.path, replace(nothing, retry_failed=True))
+    assert [slot.retry for slot in again.plan.slots] == [1, 1]
+    assert again.counts()["kept"] == 2
+    assert_fsck_finds_nothing(lake)
+    assert replayed(lake)
+
+
+def test_what_another_recipe_failed_at_is_not_tried_again_where_the_present_one_has_a_sample(lake: Lake) -> None:
+    change(lake, "answer = 3", "answer = 1")
+    rerun(lake, troupe=Troupe(painter_fails=lambda _: ContentError("blank_picture", "all one colour")))
+    change(lake, "answer = 1", "answer = 3")
+    run = grow(lake.path, BuildOptions(new_topics=0, samples_per_topic=1, turns=1, retry_failed=True))
+    assert run.plan.slots == ()
+    assert_fsck_finds_nothing(lake)
+
+
+@pytest.mark.parametrize("outcome", ["kept", "failed"])
+def test_a_choice_by_outcome_holds_to_the_end_and_after_an_interruption(tmp_path: Path, outcome: str) -> None:
+    lake = fake_lake(tmp_path / "lake", settings={"turns = 2": "turns = 1"})
+    fails = (lambda _: None) if outcome == "kept" else (lambda _: ContentError("blank_picture", "all one colour"))
+    grow(lake.path, BuildOptions(new_topics=1, samples_per_topic=2), Troupe(painter_fails=fails))
+    change(lake, "answer = 3", "answer = 1")
+    choice = Choice(outcomes=(outcome,))
+    stopped_rerun(lake, choice)
+    made = rerun(lake, choice, retire=True)
+    assert (len(made.slots), made.retired) == (2, 2 if outcome == "kept" else 0)
+    assert_conserved(lake)
+    assert_fsck_finds_nothing(lake)
+    assert replayed(lake)
