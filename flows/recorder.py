@@ -8,17 +8,19 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from flows.hearing import refuse_another_size, refuse_broken, refuse_unfit, refuse_unsafe
 from models.chat import ChatModel, ChatReply, ChatRequest
 from models.drawing import Drawing, DrawRequest, TextToImage
 from models.embedding import EmbedRequest, Encoder, Vector
 from models.errors import ContentError, TransientError
 from models.identity import Json, ModelIdentity
 from models.picture import Picture
-from storage.calls import answer_hash
+from storage.calls import hash_answer
 from storage.canonical import canonical_text, derive_id, sha256_hex
 from storage.records import CallRow, VectorRow
 from storage.spool import RecordedCall
@@ -26,7 +28,6 @@ from storage.spool import RecordedCall
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
 FEWEST_TRIES = 3
-NORM_TOLERANCE = 1e-3
 
 T = TypeVar("T")
 
@@ -41,9 +42,26 @@ class Address:
     round: int
     purpose: str
     attempt: int
+    _call_id: str = field(default="", init=False, repr=False, compare=False)
 
     def call_id(self) -> str:
-        return derive_id("call", self.sample_id, self.turn, self.stage, self.round, self.purpose, self.attempt)
+        """The id of the call; reckoned once, since a call is looked up, written and moved by it."""
+        if not self._call_id:
+            place = (self.sample_id, self.turn, self.stage, self.round, self.purpose, self.attempt)
+            object.__setattr__(self, "_call_id", derive_id("call", *place))
+        return self._call_id
+
+    def columns(self) -> dict[str, Any]:
+        """What the row of a call says of its place."""
+        return {
+            "call_id": self.call_id(),
+            "sample_id": self.sample_id,
+            "turn": self.turn,
+            "stage": self.stage,
+            "round": self.round,
+            "purpose": self.purpose,
+            "attempt": self.attempt,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +71,10 @@ class Answer:
     response: Json
     error: str | None = None
     backend: Mapping[str, Json] = field(default_factory=dict)
-    picture: bytes | None = None
+    picture: Picture | None = None
     vector: bytes | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-
-    def attachments(self) -> dict[str, bytes]:
-        """The bytes that the row names by hash."""
-        return {sha256_hex(data): data for data in (self.picture, self.vector) if data is not None}
 
 
 class Asked(Protocol):
@@ -93,6 +107,14 @@ class Tape(Protocol):
     def keep(self, call: RecordedCall) -> None:
         """Record a call; one that is there already under the same id is not recorded twice."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A call, and the picture that it brought, where it was made just now and the picture looked through."""
+
+    call: RecordedCall
+    picture: Picture | None = None
 
 
 class Desk(Protocol):
@@ -128,7 +150,7 @@ class Recorder:
 
         async def send() -> Answer:
             reply = await model.chat(request)
-            _refuse_unsafe(reply.text)
+            refuse_unsafe(reply.text)
             return Answer(
                 response={"text": reply.text, "finish_reason": reply.finish_reason},
                 backend=reply.backend,
@@ -137,13 +159,13 @@ class Recorder:
             )
 
         asked = Question(request=request.canonical(), seed=request.seed, model=model, send=send)
-        call = await self._answer(at, asked)
-        response = json.loads(call.row.response)
+        row = (await self._answer(at, asked)).call.row
+        response = json.loads(row.response)
         return ChatReply(
             text=response["text"],
             finish_reason=response["finish_reason"],
-            prompt_tokens=call.row.prompt_tokens or 0,
-            completion_tokens=call.row.completion_tokens or 0,
+            prompt_tokens=row.prompt_tokens or 0,
+            completion_tokens=row.completion_tokens or 0,
         )
 
     async def draw(self, model: TextToImage, at: Address, request: DrawRequest) -> Drawing:
@@ -151,61 +173,60 @@ class Recorder:
 
         async def send() -> Answer:
             drawing = await model.draw(request)
-            await asyncio.to_thread(_refuse_broken, drawing.picture)
-            _refuse_another_size(drawing.picture, request)
+            await asyncio.to_thread(refuse_broken, drawing.picture)
+            refuse_another_size(drawing.picture, request)
             what: Json = {"licence": drawing.licence, "pixel_sha256": drawing.picture.pixel_sha256}
-            return Answer(response=what, backend=drawing.backend, picture=drawing.picture.data)
+            return Answer(response=what, backend=drawing.backend, picture=drawing.picture)
 
         asked = Question(request=request.canonical(), seed=request.seed, model=model, send=send)
-        call = await self._answer(at, asked)
-        picture = await asyncio.to_thread(Picture.from_bytes, call.attachments[call.row.image_sha256 or ""])
-        return Drawing(picture=picture, licence=json.loads(call.row.response)["licence"])
+        heard = await self._answer(at, asked)
+        row, picture = heard.call.row, heard.picture
+        if picture is None:
+            picture = await asyncio.to_thread(Picture.from_bytes, heard.call.attachments[row.image_sha256 or ""])
+        return Drawing(picture=picture, licence=json.loads(row.response)["licence"])
 
     async def embed(self, model: Encoder, at: Address, request: EmbedRequest) -> Vector:
         """The vector of a picture or text, float32 of shape (dims,); errors as for `chat`."""
 
         async def send() -> Answer:
             embedding = await model.embed(request)
-            _refuse_unfit(embedding.vector, model.dims)
+            refuse_unfit(embedding.vector, model.dims)
             return Answer(response={}, backend=embedding.backend, vector=embedding.vector.astype("<f4").tobytes())
 
         asked = Question(request=request.canonical(), seed=None, model=model, send=send)
-        call = await self._answer(at, asked)
+        call = (await self._answer(at, asked)).call
         return np.frombuffer(call.attachments[call.row.vector_sha256 or ""], dtype="<f4").astype(np.float32)
 
-    async def _answer(self, at: Address, asked: Question) -> RecordedCall:
+    async def _answer(self, at: Address, asked: Question) -> "_Heard":
         request = canonical_text(asked.request)
         request_key = sha256_hex(request.encode())
-        call = self._tape.find(at, request_key) or await self._ask(at, request, request_key, asked)
-        call = _moved_to(call, at)
-        self._tape.keep(call)
-        if call.row.error is not None:
-            raise ContentError(call.row.error, json.loads(call.row.response)["message"])
-        return call
+        found = self._tape.find(at, request_key)
+        heard = _Heard(_moved_to(found, at)) if found else await self._ask(at, request, request_key, asked)
+        self._tape.keep(heard.call)
+        row = heard.call.row
+        if row.error is not None:
+            raise ContentError(row.error, json.loads(row.response)["message"])
+        return heard
 
-    async def _ask(self, at: Address, request: str, request_key: str, asked: Question) -> RecordedCall:
+    async def _ask(self, at: Address, request: str, request_key: str, asked: Question) -> "_Heard":
         started_at = datetime.now(UTC)
         answer, tries, seconds = await self._send_until_answered(asked)
         row = CallRow(
-            **{name: getattr(at, name) for name in Address.__slots__},
-            call_id=at.call_id(),
+            **at.columns(),
+            **_told(answer),
             request_key=request_key,
             model_id=model_id(asked.model.identity),
             seed=asked.seed,
             request=request,
-            response=canonical_text(answer.response),
-            error=answer.error,
-            image_sha256=sha256_hex(answer.picture) if answer.picture is not None else None,
-            vector_sha256=sha256_hex(answer.vector) if answer.vector is not None else None,
-            prompt_tokens=answer.prompt_tokens,
-            completion_tokens=answer.completion_tokens,
             run_id=self._run_id,
             seconds=seconds,
             tries=tries,
             backend=canonical_text(dict(answer.backend)) if answer.backend else None,
             started_at=started_at,
         )
-        return RecordedCall(replace(row, answer_sha256=answer_hash(row)), answer.attachments())
+        named = {row.image_sha256: answer.picture and answer.picture.data, row.vector_sha256: answer.vector}
+        attachments = {sha256: data for sha256, data in named.items() if sha256 and data}
+        return _Heard(RecordedCall(row, attachments), answer.picture)
 
     async def _send_until_answered(self, asked: Question) -> tuple[Answer, int, float]:
         """The answer, how often it was asked for, and the seconds of the last time, waiting for room left out.
@@ -262,7 +283,12 @@ async def finish_all(recorder: Recorder, works: Iterable[Coroutine[Any, Any, T]]
 
 def model_id(identity: ModelIdentity) -> str:
     """The id under which a model stands in the lake."""
-    return derive_id("model", identity.name, identity.revision)
+    return _model_id(identity.name, identity.revision)
+
+
+@cache
+def _model_id(name: str, revision: str) -> str:
+    return derive_id("model", name, revision)
 
 
 def vector_row(encoder: str, vector: Vector) -> VectorRow:
@@ -271,46 +297,21 @@ def vector_row(encoder: str, vector: Vector) -> VectorRow:
     return VectorRow(vector_sha256=sha256_hex(data), encoder=encoder, dims=len(vector), vector=data)
 
 
-def _refuse_unsafe(text: str) -> None:
-    """ContentError for text that UTF-8 cannot hold, and so no lake can."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ContentError("unsafe_text", f"the reply is no valid text: {error.reason}") from error
-
-
-def _refuse_broken(picture: Picture) -> None:
-    """ContentError for bytes that are not the whole picture that they are said to be."""
-    try:
-        decoded = Picture.from_bytes(picture.data)
-    except ValueError as error:
-        raise ContentError("broken_picture", str(error)) from error
-    if decoded != picture:
-        raise ContentError("broken_picture", "the picture is not what its hashes and size say")
-
-
-def _refuse_another_size(picture: Picture, request: DrawRequest) -> None:
-    """ContentError for a picture of another size than was asked for: what is recorded as asked would not be so."""
-    if (picture.width, picture.height) != (request.width, request.height):
-        raise ContentError(
-            "wrong_size",
-            f"the picture is {picture.width}x{picture.height}; {request.width}x{request.height} was asked for",
-        )
-
-
-def _refuse_unfit(vector: Vector, dims: int) -> None:
-    """ContentError for a vector that cannot be compared: another type or length, not finite, not of unit norm."""
-    if vector.dtype != np.float32 or vector.shape != (dims,):
-        raise ContentError("unfit_vector", f"the vector is {vector.dtype} {vector.shape}, not float32 ({dims},)")
-    norm = float(np.sqrt(np.sum(np.square(vector, dtype=np.float64))))
-    if not abs(norm - 1) <= NORM_TOLERANCE:
-        raise ContentError("unfit_vector", f"the vector has norm {norm}, not 1")
+def _told(answer: Answer) -> dict[str, Any]:
+    """The columns of a call's row that say what was answered, and the hash that guards them."""
+    told: dict[str, Any] = {
+        "response": canonical_text(answer.response),
+        "error": answer.error,
+        "image_sha256": answer.picture.sha256 if answer.picture else None,
+        "vector_sha256": sha256_hex(answer.vector) if answer.vector is not None else None,
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+    }
+    return told | {"answer_sha256": hash_answer(**told)}
 
 
 def _moved_to(call: RecordedCall, at: Address) -> RecordedCall:
     """The same answer as the call of another place: an equal request is an equal call, whoever asked first."""
     if call.row.call_id == at.call_id():
         return call
-    row = {name: getattr(call.row, name) for name in CallRow.columns()}
-    row |= {name: getattr(at, name) for name in Address.__slots__}
-    return RecordedCall(CallRow(**row | {"call_id": at.call_id()}), call.attachments)
+    return RecordedCall(replace(call.row, **at.columns()), call.attachments)

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from storage.canonical import content_sha256, sha256_hex
 from storage.errors import LakeDamaged
 from storage.lake import Lake
@@ -21,9 +23,28 @@ class AlteredCall:
 
 
 def answer_hash(row: CallRow) -> str:
-    """What guards an answer: sha256 over [response, error, image, vector, prompt tokens, completion tokens]."""
-    told = [row.response, row.error, row.image_sha256, row.vector_sha256, row.prompt_tokens, row.completion_tokens]
-    return content_sha256(told)
+    """What guards the answer that a row holds."""
+    return hash_answer(
+        response=row.response,
+        error=row.error,
+        image_sha256=row.image_sha256,
+        vector_sha256=row.vector_sha256,
+        prompt_tokens=row.prompt_tokens,
+        completion_tokens=row.completion_tokens,
+    )
+
+
+def hash_answer(
+    *,
+    response: str,
+    error: str | None,
+    image_sha256: str | None,
+    vector_sha256: str | None,
+    prompt_tokens: int | None,
+    completion_tokens: int | None,
+) -> str:
+    """Sha256 over [response, error, image, vector, prompt tokens, completion tokens]."""
+    return content_sha256([response, error, image_sha256, vector_sha256, prompt_tokens, completion_tokens])
 
 
 def read_calls(lake: Lake, version: Version, sample_ids: Collection[str]) -> Iterator[RecordedCall]:
@@ -45,12 +66,34 @@ def examine_calls(lake: Lake, version: Version, sample_ids: Collection[str]) -> 
 def examine_calls_among(lake: Lake, version: Version, among: Among) -> Iterator[RecordedCall | AlteredCall]:
     """As `examine_calls`, of any choice of calls."""
     for holding in lake.holdings_of(CallRow, version):
-        table = holding.read(CallRow.table, CallRow.columns(), among)
-        rows = list(from_arrow(CallRow, table)) if table is not None else []
-        attached = dict(_attachments(holding, {sha256 for row in rows for sha256 in _named(row)}))
-        for row in rows:
-            problem = next(_problems(row, attached, holding), None)
-            yield AlteredCall(row=row, problem=problem) if problem else RecordedCall(row, _theirs(row, attached))
+        try:
+            yield from _examined(holding, holding.read(CallRow.table, CallRow.columns(), among))
+        except LakeDamaged as error:
+            yield from _salvaged(holding, among, error)
+
+
+def _examined(holding: Holding, table: pa.Table | None) -> list[RecordedCall | AlteredCall]:
+    rows = list(from_arrow(CallRow, table)) if table is not None else []
+    attached = dict(_attachments(holding, {sha256 for row in rows for sha256 in _named(row)}))
+    problems = [next(_problems(row, attached, holding), None) for row in rows]
+    return [
+        AlteredCall(row=row, problem=problem) if problem else RecordedCall(row, _theirs(row, attached))
+        for row, problem in zip(rows, problems, strict=True)
+    ]
+
+
+def _salvaged(holding: Holding, among: Among, error: LakeDamaged) -> list[RecordedCall | AlteredCall]:
+    """What can still be read of a file that is damaged, where the calls' own hashes say which of them it is.
+
+    The error is raised where they do not: then nothing that is read there can be trusted.
+    """
+    try:
+        calls = _examined(holding, holding.read(CallRow.table, CallRow.columns(), among, checked=False))
+    except (LakeDamaged, ValueError, pa.ArrowException):
+        raise error from None
+    if not any(isinstance(call, AlteredCall) for call in calls):
+        raise error
+    return calls
 
 
 def _named(row: CallRow) -> list[str]:

@@ -40,12 +40,16 @@ def _plain(value: object) -> object:
     if kind is str or value is None or kind is bool:
         return value
     if kind is dict:
-        members = cast("dict[object, object]", value)
-        if not all(type(name) is str and name.isascii() for name in members):
+        members = cast("dict[str, object]", value)
+        try:
+            is_ascii = "".join(members).isascii()
+        except TypeError as error:  # a name that is no text
+            raise _Uncommon from error
+        if not is_ascii:
             raise _Uncommon
-        return {name: _plain(member) for name, member in members.items()}
+        return {name: member if type(member) is str else _plain(member) for name, member in members.items()}
     if kind is list or kind is tuple:
-        return [_plain(member) for member in cast("list[object]", value)]
+        return [member if type(member) is str else _plain(member) for member in cast("list[object]", value)]
     return _plain_number(value)
 
 
