@@ -22,6 +22,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import IO, get_args, get_type_hints
 
+import orjson
+
 from storage.canonical import sha256_hex
 from storage.records import CallRow
 
@@ -35,7 +37,6 @@ _TEXTS = ("request", "response")
 """Columns that stand behind the line, being JSON themselves. In earlier frames they stand in it."""
 _OTHERS = tuple(name for name in CallRow.columns() if name not in _TEXTS)
 _others = attrgetter(*_OTHERS)
-_encode = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def _frame(call: RecordedCall, place: int) -> list[bytes]:
     row["started_at"] = call.row.started_at.isoformat()
     texts = [call.row.request.encode(), call.row.response.encode()]
     data = list(call.attachments.values())
-    line = _encode({"row": row, "texts": [*map(len, texts)], "sizes": [*map(len, data)]}).encode() + b"\n"
+    line = orjson.dumps({"row": row, "texts": [*map(len, texts)], "sizes": [*map(len, data)]}) + b"\n"
     body = [line, *texts, *data]
     length = sum(map(len, body))
     return [_HEADER.pack(_MAGIC, length, _checksum(_MAGIC, place, length, body)), *body]
