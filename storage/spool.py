@@ -1,10 +1,10 @@
 """The spool: finished calls of open slots, appended as they come, so that nothing paid for is asked again.
 
 A frame is a 12-byte header (magic word, length of the body, CRC-32 of the frame's place in the file, the length and the
-body), then the body: one line of JSON, behind it the request and the response, which are JSON themselves, and the
-attachments' bytes. `append` hands the frame to the kernel, which is enough to outlive a killed process; `sync` makes
-all frames so far outlive a power cut. Damage costs the frames that it touches and no other: reading goes on at the next
-whole one, and since a frame knows its place, bytes inside of a picture that look like a frame are none.
+body), then the body: one line of JSON, the attachments' bytes behind it. `append` hands the frame to the kernel, which
+is enough to outlive a killed process; `sync` makes all frames so far outlive a power cut. Damage costs the frames that
+it touches and no other: reading goes on at the next whole one, and since a frame knows its place, bytes inside of a
+picture that look like a frame are none.
 """
 
 import errno
@@ -12,13 +12,11 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from itertools import accumulate
-from operator import attrgetter
 from pathlib import Path
 from typing import IO, get_args, get_type_hints
 
@@ -33,10 +31,6 @@ _MAGIC = b"ilk2"
 _MAGICS = [_MAGIC, b"ilk1"]
 """The second is of frames whose CRC-32 is of the body alone. They are read right behind a whole frame, never sought."""
 _CHUNK_BYTES = 1 << 20
-_TEXTS = ("request", "response")
-"""Columns that stand behind the line, being JSON themselves. In earlier frames they stand in it."""
-_OTHERS = tuple(name for name in CallRow.columns() if name not in _TEXTS)
-_others = attrgetter(*_OTHERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +52,11 @@ class Spool:
 
     def append(self, call: RecordedCall) -> int:
         """Append a call; returns its place, by which `read_call` finds it. OSError when the disk is full."""
-        place, parts = self._end, _frame(call, self._end)
-        size = sum(map(len, parts))
-        if os.writev(self._file.fileno(), parts) != size:
+        place, frame = self._end, _frame(call, self._end)
+        if self._file.write(frame) != len(frame):
             self._take_back()
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-        self._end += size
+        self._end += len(frame)
         return place
 
     def _take_back(self) -> None:
@@ -94,23 +87,14 @@ def _cut_torn_end(path: Path) -> int:
     return end
 
 
-def _frame(call: RecordedCall, place: int) -> list[bytes]:
-    """A frame in parts, none of which is copied into another."""
-    row = dict(zip(_OTHERS, _others(call.row), strict=True))
-    row["started_at"] = call.row.started_at.isoformat()
-    texts = [call.row.request.encode(), call.row.response.encode()]
-    data = list(call.attachments.values())
-    line = orjson.dumps({"row": row, "texts": [*map(len, texts)], "sizes": [*map(len, data)]}) + b"\n"
-    body = [line, *texts, *data]
-    length = sum(map(len, body))
-    return [_HEADER.pack(_MAGIC, length, _checksum(_MAGIC, place, length, body)), *body]
+def _frame(call: RecordedCall, place: int) -> bytes:
+    data = call.attachments.values()
+    body = b"".join((orjson.dumps({"row": call.row, "sizes": [*map(len, data)]}), b"\n", *data))
+    return _HEADER.pack(_MAGIC, len(body), _checksum(_MAGIC, place, body)) + body
 
 
-def _checksum(magic: bytes, place: int, length: int, body: Iterable[bytes]) -> int:
-    checksum = zlib.crc32(_BOUND.pack(place, length)) if magic == _MAGIC else 0
-    for part in body:
-        checksum = zlib.crc32(part, checksum)
-    return checksum
+def _checksum(magic: bytes, place: int, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(_BOUND.pack(place, len(body))) if magic == _MAGIC else 0)
 
 
 def read_spool(spool: IO[bytes]) -> Iterator[tuple[int, RecordedCall]]:
@@ -196,7 +180,7 @@ def _read_body(file: IO[bytes], place: int, size: int, magics: Sequence[bytes]) 
     if magic not in magics or length > size - place - _HEADER.size:
         return None
     body = file.read(length)
-    return body if len(body) == length and _checksum(magic, place, length, [body]) == checksum else None
+    return body if len(body) == length and _checksum(magic, place, body) == checksum else None
 
 
 def _size_of(file: IO[bytes]) -> int:
@@ -208,24 +192,24 @@ def _parse(body: bytes) -> RecordedCall | None:
     line, _, rest = body.partition(b"\n")
     try:
         values = json.loads(line)
-        row = values["row"]
-        row["started_at"] = datetime.fromisoformat(row["started_at"])
-        texts = values.get("texts", [])
-        parts = _cut(rest, [*texts, *values["sizes"]])
-        row = CallRow(**row | dict(zip(_TEXTS, map(bytes.decode, parts[: len(texts)]), strict=False)))
-        attachments = {sha256_hex(part): part for part in parts[len(texts) :]}
+        values["row"]["started_at"] = datetime.fromisoformat(values["row"]["started_at"])
+        row, attachments = CallRow(**values["row"]), _split(rest, values["sizes"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     named = {row.image_sha256, row.vector_sha256} - {None}
     return RecordedCall(row, attachments) if _fits(row) and named <= attachments.keys() else None
 
 
-def _cut(data: bytes, sizes: list[int]) -> list[bytes]:
-    """The parts of which data consists; ValueError when the sizes are not those of the data."""
+def _split(data: bytes, sizes: list[int]) -> dict[str, bytes]:
+    """Attachments by their hash; ValueError when the sizes are not those of the data."""
     if min(sizes, default=0) < 0 or sum(sizes) != len(data):
-        raise ValueError("the sizes are not those of the parts")
-    ends = list(accumulate(sizes))
-    return [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+        raise ValueError("the sizes are not those of the attachments")
+    attachments, start = {}, 0
+    for size in sizes:
+        part = data[start : start + size]
+        attachments[sha256_hex(part)] = part
+        start += size
+    return attachments
 
 
 def _fits(row: CallRow) -> bool:
