@@ -21,7 +21,7 @@ REPRODUCTION_TESTS := tests/reproduction
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-reproduction test-faults test-models storm bench-lake train-clip lint lock clean
+.PHONY: help demo test test-reproduction test-faults test-models storm bench-lake bench-record train-clip lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo 'make storm   two builds and a maintenance, killed at random for $(STORM_SECONDS) seconds (STORM_SECONDS=n SEED=n)'
 	@echo 'make test-models  set up torch, diffusers and open_clip in .venv-models (7 GB), then the tests that need them'
 	@echo 'make bench-lake   what committing to small and large lakes costs, part by part (some ten minutes, 4 GB)'
+	@echo 'make bench-record what recording takes of calls a second, and whether its memory is bounded (some four minutes)'
 	@echo 'make train-clip   train our own small CLIP anew into models/scene_clip (half an hour or so)'
 	@echo 'make lint    ruff, mypy, import-linter'
 	@echo 'make lock    resolve the dependencies anew into requirements.lock and requirements-models.lock'
@@ -95,6 +96,9 @@ storm: $(READY)
 
 test-models: $(MODELS_READY)
 	$(MODELS_BIN)/pytest -v --durations=10 $(TORCH_TESTS)
+
+bench-record: $(READY)
+	$(BIN)/python -m tests.benchmarks.recording
 
 bench-lake: $(READY)
 	$(BIN)/python -m tests.benchmarks.lake
