@@ -21,7 +21,7 @@ from models.errors import ContentError, TransientError
 from models.identity import Json, ModelIdentity
 from models.picture import Picture
 from storage.calls import hash_answer
-from storage.canonical import canonical_text, derive_id, sha256_hex
+from storage.canonical import canonical_bytes, canonical_text, derive_id, sha256_hex
 from storage.records import CallRow, VectorRow
 from storage.spool import RecordedCall
 
@@ -68,7 +68,7 @@ class Address:
 class Answer:
     """What a model said, in the form in which it is recorded; `error` is a reason word when it was no content."""
 
-    response: Json
+    response: Mapping[str, Any]
     error: str | None = None
     backend: Mapping[str, Json] = field(default_factory=dict)
     picture: Picture | None = None
@@ -104,17 +104,18 @@ class Tape(Protocol):
         """The call of this place with this request, or else an answer that anybody got to the same request."""
         ...
 
-    def keep(self, call: RecordedCall) -> None:
-        """Record a call; one that is there already under the same id is not recorded twice."""
+    async def keep(self, call: RecordedCall) -> None:
+        """Record a call, and return when that is done; one that is there already under the same id is not recorded
+        twice. OSError when it cannot be written."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """A call, and the picture that it brought, where it was made just now and the picture looked through."""
+    """A call, and what it was answered, where it was made just now and the answer looked through."""
 
     call: RecordedCall
-    picture: Picture | None = None
+    answer: Answer | None = None
 
 
 class Desk(Protocol):
@@ -159,8 +160,9 @@ class Recorder:
             )
 
         asked = Question(request=request.canonical(), seed=request.seed, model=model, send=send)
-        row = (await self._answer(at, asked)).call.row
-        response = json.loads(row.response)
+        heard = await self._answer(at, asked)
+        row = heard.call.row
+        response = heard.answer.response if heard.answer else json.loads(row.response)
         return ChatReply(
             text=response["text"],
             finish_reason=response["finish_reason"],
@@ -175,12 +177,12 @@ class Recorder:
             drawing = await model.draw(request)
             await asyncio.to_thread(refuse_broken, drawing.picture)
             refuse_another_size(drawing.picture, request)
-            what: Json = {"licence": drawing.licence, "pixel_sha256": drawing.picture.pixel_sha256}
+            what = {"licence": drawing.licence, "pixel_sha256": drawing.picture.pixel_sha256}
             return Answer(response=what, backend=drawing.backend, picture=drawing.picture)
 
         asked = Question(request=request.canonical(), seed=request.seed, model=model, send=send)
         heard = await self._answer(at, asked)
-        row, picture = heard.call.row, heard.picture
+        row, picture = heard.call.row, heard.answer.picture if heard.answer else None
         if picture is None:
             picture = await asyncio.to_thread(Picture.from_bytes, heard.call.attachments[row.image_sha256 or ""])
         return Drawing(picture=picture, licence=json.loads(row.response)["licence"])
@@ -198,11 +200,11 @@ class Recorder:
         return np.frombuffer(call.attachments[call.row.vector_sha256 or ""], dtype="<f4").astype(np.float32)
 
     async def _answer(self, at: Address, asked: Question) -> "_Heard":
-        request = canonical_text(asked.request)
-        request_key = sha256_hex(request.encode())
+        request = canonical_bytes(asked.request)
+        request_key = sha256_hex(request)
         found = self._tape.find(at, request_key)
-        heard = _Heard(_moved_to(found, at)) if found else await self._ask(at, request, request_key, asked)
-        self._tape.keep(heard.call)
+        heard = _Heard(_moved_to(found, at)) if found else await self._ask(at, request.decode(), request_key, asked)
+        await self._tape.keep(heard.call)
         row = heard.call.row
         if row.error is not None:
             raise ContentError(row.error, json.loads(row.response)["message"])
@@ -226,7 +228,7 @@ class Recorder:
         )
         named = {row.image_sha256: answer.picture and answer.picture.data, row.vector_sha256: answer.vector}
         attachments = {sha256: data for sha256, data in named.items() if sha256 and data}
-        return _Heard(RecordedCall(row, attachments), answer.picture)
+        return _Heard(RecordedCall(row, attachments), answer)
 
     async def _send_until_answered(self, asked: Question) -> tuple[Answer, int, float]:
         """The answer, how often it was asked for, and the seconds of the last time, waiting for room left out.

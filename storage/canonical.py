@@ -14,13 +14,10 @@ ID_DIGITS = 32
 
 def canonical_bytes(value: Json) -> bytes:
     """RFC 8785 bytes of a JSON value; ValueError for NaN, lone surrogates and integers beyond 2**53."""
-    common = _as_common(value)
-    if common is not _UNCOMMON:
-        try:
-            return orjson.dumps(common, option=_OPTIONS)
-        except TypeError:  # the other writes it all the same, or says what is wrong
-            pass
-    return rfc8785.dumps(value)
+    try:
+        return orjson.dumps(_as_common(value), option=_OPTIONS)
+    except (_UncommonError, TypeError, RecursionError):  # the other writes it all the same, or says what is wrong
+        return rfc8785.dumps(value)
 
 
 _MOST = 2**53 - 1
@@ -28,8 +25,10 @@ _LEAST_FRACTION = 1e-4
 """Fractions from here on have the same shortest digits in both, and no exponent; infinity and NaN are none."""
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _SIMPLE = frozenset({str, bool, int, type(None)})
-_NESTED = frozenset({dict, list, tuple})
-_UNCOMMON = object()
+
+
+class _UncommonError(Exception):
+    """A value that orjson writes otherwise, or that is no JSON."""
 
 
 def _as_common(value: object) -> object:
@@ -37,51 +36,51 @@ def _as_common(value: object) -> object:
 
     It escapes the same characters in the same way (section 3.2.2.2). But it writes whole and small floats otherwise,
     and NaN as null, sorts names beyond ASCII by code points instead of UTF-16, and knows more types than JSON has.
-    _UNCOMMON where no such value is known.
+    _UncommonError where no such value is known. What need not change is handed back as it is.
     """
-    found: list[object] = [value]
-    waiting: list[object] = []
-    has_whole_floats = False
-    while True:
-        for each in found:
-            kind = type(each)
-            if kind in _SIMPLE:
-                continue
-            if kind in _NESTED:
-                waiting.append(each)
-            elif kind is float and _is_whole(cast("float", each)):
-                has_whole_floats = True
-            elif not (kind is float and _LEAST_FRACTION <= abs(cast("float", each)) <= _MOST):
-                return _UNCOMMON
-        if not waiting:
-            return _with_integers(value) if has_whole_floats else value
-        nested = waiting.pop()
-        if type(nested) is dict:
-            if not _are_common_names(nested):
-                return _UNCOMMON
-            found = list(nested.values())
-        else:
-            found = cast("list[object]", nested)
+    kind = type(value)
+    if kind in _SIMPLE:
+        return value
+    if kind is dict:
+        return _with_common_members(cast("dict[str, object]", value))
+    if kind is list or kind is tuple:
+        return _with_common_items(cast("Sequence[object]", value))
+    if kind is float:
+        return _common_number(cast("float", value))
+    raise _UncommonError
 
 
-def _with_integers(value: object) -> object:
-    """The same with integers for whole floats, as RFC 8785 writes them."""
-    if type(value) is dict:
-        return {name: _with_integers(member) for name, member in value.items()}
-    if type(value) is list or type(value) is tuple:
-        return [_with_integers(member) for member in cast("list[object]", value)]
-    return int(value) if type(value) is float and _is_whole(value) else value
+def _with_common_members(members: dict[str, object]) -> object:
+    if not "".join(members).isascii():  # TypeError for a name that is no text
+        raise _UncommonError
+    changed = None
+    for name, member in members.items():
+        if type(member) not in _SIMPLE:
+            common = _as_common(member)
+            if common is not member:
+                changed = dict(members) if changed is None else changed
+                changed[name] = common
+    return members if changed is None else changed
 
 
-def _are_common_names(members: dict[object, object]) -> bool:
-    try:
-        return "".join(cast("dict[str, object]", members)).isascii()
-    except TypeError:  # a name that is no text
-        return False
+def _with_common_items(items: Sequence[object]) -> object:
+    changed = None
+    for place, item in enumerate(items):
+        if type(item) not in _SIMPLE:
+            common = _as_common(item)
+            if common is not item:
+                changed = list(items) if changed is None else changed
+                changed[place] = common
+    return items if changed is None else changed
 
 
-def _is_whole(value: float) -> bool:
-    return value.is_integer() and -_MOST <= value <= _MOST
+def _common_number(number: float) -> float:
+    """Whole ones as integers, which is how RFC 8785 writes them."""
+    if number.is_integer() and -_MOST <= number <= _MOST:
+        return int(number)
+    if _LEAST_FRACTION <= abs(number) <= _MOST:
+        return number
+    raise _UncommonError
 
 
 def canonical_text(value: Json) -> str:

@@ -50,14 +50,22 @@ class Spool:
         self._end = _cut_torn_end(path)
         self._file: IO[bytes] = path.open("ab", buffering=0)
 
-    def append(self, call: RecordedCall) -> int:
-        """Append a call; returns its place, by which `read_call` finds it. OSError when the disk is full."""
-        place, frame = self._end, _frame(call, self._end)
-        if self._file.write(frame) != len(frame):
+    def append(self, calls: Sequence[RecordedCall]) -> list[int]:
+        """Append calls in one go; returns their places, by which `read_call` finds them.
+
+        OSError when the disk is full; then none of them is there.
+        """
+        places, frames, end = [], [], self._end
+        for call in calls:
+            places.append(end)
+            frames.append(_frame(call, end))
+            end += len(frames[-1])
+        written = b"".join(frames)
+        if self._file.write(written) != len(written):
             self._take_back()
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-        self._end += len(frame)
-        return place
+        self._end = end
+        return places
 
     def _take_back(self) -> None:
         """Cut off the part of a frame that was still written; where even that fails, go on behind it."""

@@ -51,7 +51,7 @@ class Ear:
     def find(self, at: Address, request_key: str) -> RecordedCall | None:  # noqa: ARG002
         return None
 
-    def keep(self, call: RecordedCall) -> None:
+    async def keep(self, call: RecordedCall) -> None:
         self.heard = call
 
 

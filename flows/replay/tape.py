@@ -20,7 +20,7 @@ class RecordedTape:
         call = self._calls.get(at.call_id())
         return call if call and call.row.request_key == request_key else None
 
-    def keep(self, call: RecordedCall) -> None:
+    async def keep(self, call: RecordedCall) -> None:
         self.asked[call.row.call_id] = call
 
     def rows(self) -> list[CallRow]:

@@ -61,7 +61,7 @@ class OldAnswers:
         self.found += call is not None
         return call
 
-    def keep(self, call: RecordedCall) -> None:
+    async def keep(self, call: RecordedCall) -> None:
         pass
 
 

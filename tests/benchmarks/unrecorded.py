@@ -38,7 +38,7 @@ class NoTape:
     def find(self, at: Address, request_key: str) -> RecordedCall | None:  # noqa: ARG002
         return None
 
-    def keep(self, call: RecordedCall) -> None:
+    async def keep(self, call: RecordedCall) -> None:
         pass
 
 

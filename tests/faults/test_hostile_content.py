@@ -108,7 +108,7 @@ class ShortTape:
     def find(self, at: Address, request_key: str) -> RecordedCall | None:  # noqa: ARG002
         return None
 
-    def keep(self, call: RecordedCall) -> None:
+    async def keep(self, call: RecordedCall) -> None:
         self.kept.append(call)
 
 

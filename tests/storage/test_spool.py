@@ -49,7 +49,7 @@ def call(number: int, data: bytes = b"") -> RecordedCall:
 def test_calls_come_back_with_their_bytes(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "s.log")
     calls = [call(1, b"\n\0picture\n"), call(2), call(3, b"x" * 100_000)]
-    places = [spool.append(one) for one in calls]
+    places = [*spool.append(calls[:2]), *spool.append(calls[2:])]
     spool.close()
     assert read_calls_of(spool.path) == calls
     with spool.path.open("rb") as file:
@@ -60,7 +60,7 @@ def test_calls_come_back_with_their_bytes(tmp_path: Path) -> None:
 def test_a_spool_goes_on_where_it_ended(tmp_path: Path) -> None:
     for number in (1, 2):
         spool = Spool(tmp_path / "s.log")
-        spool.append(call(number))
+        spool.append([call(number)])
         spool.close()
     assert [read.row.seed for read in read_calls_of(tmp_path / "s.log")] == [1, 2]
 
@@ -69,7 +69,7 @@ def test_a_spool_goes_on_where_it_ended(tmp_path: Path) -> None:
 def test_a_torn_end_loses_only_what_was_torn(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = tmp_path_factory.mktemp("spool") / "s.log"
     spool = Spool(path)
-    places = [spool.append(call(number, b"picture")) for number in (1, 2, 3)]
+    places = spool.append([call(number, b"picture") for number in (1, 2, 3)])
     spool.close()
     whole = path.read_bytes()
     cut %= len(whole)
@@ -77,7 +77,7 @@ def test_a_torn_end_loses_only_what_was_torn(tmp_path_factory: pytest.TempPathFa
     survivors = sum(end <= cut for end in [*places[1:], len(whole)])
     assert [read.row.seed for read in read_calls_of(path)] == [1, 2, 3][:survivors]
     spool = Spool(path)
-    place = spool.append(call(9))
+    (place,) = spool.append([call(9)])
     spool.close()
     with path.open("rb") as file:
         assert read_call(file, place) == call(9)
@@ -86,7 +86,7 @@ def test_a_torn_end_loses_only_what_was_torn(tmp_path_factory: pytest.TempPathFa
 
 def test_a_flipped_bit_costs_its_frame_alone(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "s.log")
-    places = [spool.append(call(number, b"picture" * number)) for number in (1, 2, 3)]
+    places = spool.append([call(number, b"picture" * number) for number in (1, 2, 3)])
     spool.close()
     data = bytearray(spool.path.read_bytes())
     data[places[1] + 40] ^= 1
@@ -97,7 +97,7 @@ def test_a_flipped_bit_costs_its_frame_alone(tmp_path: Path) -> None:
         assert read_call(file, places[1]) is None
         assert read_call(file, places[2]) == call(3, b"picture" * 3)
     again = Spool(spool.path)
-    again.append(call(4))
+    again.append([call(4)])
     again.close()
     assert [read.row.seed for read in read_calls_of(spool.path)] == [1, 3, 4], "only a torn end is cut off"
 
@@ -130,7 +130,7 @@ def test_damage_loses_the_frames_that_it_touches_and_makes_up_none(
     assert {place for place, _ in torn_parts(path)}.isdisjoint(places[number] for number in survivors)
     assert sum(length for _, length in torn_parts(path)) == cut - sum(ends[n] - places[n] for n in survivors)
     spool = Spool(path)
-    place = spool.append(call(9))
+    (place,) = spool.append([call(9)])
     spool.close()
     with path.open("rb") as file:
         assert read_call(file, place) == call(9)
@@ -139,7 +139,7 @@ def test_damage_loses_the_frames_that_it_touches_and_makes_up_none(
 
 def write(path: Path, calls: Sequence[RecordedCall]) -> list[int]:
     spool = Spool(path)
-    places = [spool.append(one) for one in calls]
+    places = spool.append(calls)
     spool.close()
     return places
 
@@ -235,15 +235,15 @@ def test_frames_of_an_earlier_interlake_are_read_up_to_the_first_torn_one(tmp_pa
 
 def test_a_frame_that_did_not_fit_is_taken_back(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "s.log")
-    spool.append(call(1))
+    spool.append([call(1)])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (spool.path.stat().st_size + 100, hard))
     try:
         with pytest.raises(OSError, match=r"s\.log"):
-            spool.append(call(2, b"picture"))
+            spool.append([call(2, b"pi"), call(4, b"picture")])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    place = spool.append(call(3))
+    (place,) = spool.append([call(3)])
     spool.close()
     with spool.path.open("rb") as file:
         assert read_call(file, place) == call(3)

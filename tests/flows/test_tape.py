@@ -1,0 +1,91 @@
+"""The tape of a batch: what is kept in one turn of the loop is written in one go, and only then handed on."""
+
+import asyncio
+import resource
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flows.engine import Engine
+from flows.recorder import Address, Answer, Asked, Recorder
+from flows.tape import BatchTape, SpoolShelf
+from models.chat import ChatReply, ChatRequest, Message, Sampling
+from models.fakes import FakeChat
+from storage.spool import Spool, read_calls_of
+
+SAMPLING = Sampling(temperature=0.0, top_p=1.0, top_k=0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)
+
+
+def address(number: int) -> Address:
+    return Address(sample_id="5a", turn=1, stage="answer", round=number, purpose="draft", attempt=0)
+
+
+def request(number: int) -> ChatRequest:
+    chat = FakeChat().identity
+    return ChatRequest(
+        model=chat.name,
+        revision=chat.revision,
+        messages=(Message.of("user", "a question " * 50),),
+        sampling=SAMPLING,
+        schema=None,
+        seed=number,
+    )
+
+
+@contextmanager
+def room_for(path: Path, size: int) -> Iterator[None]:
+    """As if the disk were full beyond so many more bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class Scene:
+    """A recorder that writes into a spool, and the calls that were on disk whenever a model was asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.spool = Spool(folder / "s.log")
+        self.tape = BatchTape(self.spool, SpoolShelf(), ())
+        self.on_disk: list[int] = []
+        self._engine = Engine()
+        self._recorder = Recorder(tape=self.tape, desk=self._ask, run_id="r", patience=0)
+
+    async def _ask(self, model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:
+        async def noted() -> Answer:
+            self.on_disk.append(len(read_calls_of(self.spool.path)))
+            return await send()
+
+        return await self._engine.ask(model, noted)
+
+    async def chat(self, number: int) -> ChatReply:
+        return await self._recorder.chat(FakeChat(), address(number), request(number))
+
+
+def test_an_answer_is_on_disk_before_what_follows_from_it_is_asked(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+
+    async def follow() -> None:
+        await asyncio.gather(scene.chat(0), scene.chat(1))
+        await scene.chat(2)
+        await scene.chat(3)
+
+    asyncio.run(follow())
+    assert scene.on_disk == [0, 0, 2, 3]
+    assert len(scene.tape.read_back()) == 4
+
+
+def test_an_answer_that_cannot_be_written_is_handed_to_nobody(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+
+    async def ask() -> None:
+        await scene.chat(0)
+        with room_for(scene.spool.path, 100):
+            failed = await asyncio.gather(scene.chat(1), scene.chat(2), return_exceptions=True)
+        assert ["No space left" in str(error) for error in failed] == [True, True]
+        await scene.chat(1)
+
+    asyncio.run(ask())
+    assert [call.row.seed for call in scene.tape.read_back()] == [0, 1]
