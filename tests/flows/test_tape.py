@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from flows.engine import Engine
 from flows.recorder import Address, Answer, Asked, Recorder
 from flows.tape import BatchTape, SpoolShelf
@@ -44,11 +46,12 @@ def room_for(path: Path, size: int) -> Iterator[None]:
 
 
 class Scene:
-    """A recorder that writes into a spool, and the calls that were on disk whenever a model was asked."""
+    """A recorder that writes into a spool, and how many calls were on disk whenever a model was asked."""
 
     def __init__(self, folder: Path) -> None:
         self.spool = Spool(folder / "s.log")
-        self.tape = BatchTape(self.spool, SpoolShelf(), ())
+        self.shelf = SpoolShelf()
+        self.tape = BatchTape(self.spool, self.shelf, ())
         self.on_disk: list[int] = []
         self._engine = Engine()
         self._recorder = Recorder(tape=self.tape, desk=self._ask, run_id="r", patience=0)
@@ -60,13 +63,22 @@ class Scene:
 
         return await self._engine.ask(model, noted)
 
+    def close(self) -> None:
+        self.spool.close()
+        self.shelf.close()
+
     async def chat(self, number: int) -> ChatReply:
         return await self._recorder.chat(FakeChat(), address(number), request(number))
 
 
-def test_an_answer_is_on_disk_before_what_follows_from_it_is_asked(tmp_path: Path) -> None:
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
     scene = Scene(tmp_path)
+    yield scene
+    scene.close()
 
+
+def test_an_answer_is_on_disk_before_what_follows_from_it_is_asked(scene: Scene) -> None:
     async def follow() -> None:
         await asyncio.gather(scene.chat(0), scene.chat(1))
         await scene.chat(2)
@@ -77,9 +89,7 @@ def test_an_answer_is_on_disk_before_what_follows_from_it_is_asked(tmp_path: Pat
     assert len(scene.tape.read_back()) == 4
 
 
-def test_an_answer_that_cannot_be_written_is_handed_to_nobody(tmp_path: Path) -> None:
-    scene = Scene(tmp_path)
-
+def test_an_answer_that_cannot_be_written_is_handed_to_nobody(scene: Scene) -> None:
     async def ask() -> None:
         await scene.chat(0)
         with room_for(scene.spool.path, 100):
