@@ -6,6 +6,7 @@ import click
 
 from flows.cli.build import build, plan
 from flows.cli.care import fsck, rebuild
+from flows.cli.dedup import dedup
 from flows.cli.explain import call, why
 from flows.cli.grow import init, topics
 from flows.cli.look import show, status, versions
@@ -40,6 +41,7 @@ for command in (
     plan,
     build,
     reembed,
+    dedup,
     maintain,
     fsck,
     rebuild,
