@@ -14,9 +14,10 @@ from typing import Protocol
 from flows.claim import died_rows, ended, living_run, publish_if_free, start_row, tidy_runs
 from flows.deciding import Ruling
 from flows.engine import Engine
-from flows.moving import KIND, decide_anew, embed_turn, vector_rows
+from flows.moving import embed_turn, vector_rows
 from flows.recipe import model_rows, write_selection
 from flows.recorder import Recorder, finish_all
+from flows.redeciding import MOVE, decide_anew
 from flows.run import sync_often
 from flows.settings import FILE, Settings, read_settings
 from flows.studio import Studio
@@ -84,7 +85,7 @@ class Reembedding:
             for run_id in unfinished_moves(lake, head):
                 for path in sorted((lake.runs / run_id / SPOOL_FOLDER).glob("*.log")):
                     self._shelf.add(path)
-            start = start_row(shop, kind=KIND, planned=0, topics=0, flow_run_id=flow_run_id)
+            start = start_row(shop, kind=MOVE, planned=0, topics=0, flow_run_id=flow_run_id)
             rows = [start, shop.recipe.row(), *model_rows(shop.roles), *died_rows(lake, head)]
             writer.commit([PackageDraft("run", rows)], run_id=shop.run_id)
 
@@ -154,7 +155,7 @@ class Reembedding:
     def _decide(self, writer: Writer) -> Moved:
         lake, shop = self.shop.lake, self.shop
         ruling = Ruling(
-            kind=KIND,
+            kind=MOVE,
             version=writer.next_number,
             encoder=shop.encoder,
             duplicates=shop.settings.selection.duplicates,

@@ -30,12 +30,13 @@ class Standing:
     """Where the finished samples of a version stand: all that duplicates were looked for among.
 
     `kept` says of each whether it is kept; `flagged` are turns that repeat another sample's; `encoders` are those by
-    which their latest decisions were made: one, unless the lake is empty.
+    which their latest decisions were made: one, unless the lake is empty; `decided_at` the versions that made these.
     """
 
     kept: dict[str, bool]
     flagged: frozenset[tuple[str, int]]
     encoders: frozenset[str]
+    decided_at: frozenset[int]
 
 
 def bare_turns(lake: Lake, version: Version, encoder: str) -> list[BareTurn]:
@@ -68,6 +69,7 @@ def read_standing(lake: Lake, version: Version) -> Standing:
         kept={row["sample_id"]: row["outcome"] == "kept" for row in whole.iter_rows(named=True)},
         flagged=frozenset(turns.select("sample_id", "turn").iter_rows()),
         encoders=frozenset(whole["encoder"].drop_nulls()),
+        decided_at=frozenset(whole["version"]),
     )
 
 

@@ -1,12 +1,13 @@
-"""A version of a move to another encoder, made again: vectors from their recorded calls, decisions from the vectors."""
+"""A version that decides anew, made again: vectors from their recorded calls, decisions from the vectors."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
 from flows.deciding import Ruling
-from flows.moving import KIND, decide_anew, embed_turn, vector_rows
+from flows.moving import embed_turn, vector_rows
 from flows.recorder import Recorder, model_id
+from flows.redeciding import decide_anew
 from flows.replay.differences import Difference, altered, never_recorded, rows_that_differ
 from flows.replay.hashing import hash_again
 from flows.replay.past import PastRun
@@ -30,7 +31,7 @@ Vectors = tuple[Vector, Vector]
 
 
 class MoveReplay:
-    """Replays one version of a move: vectors of some turns, or the decisions. `among` None for all samples."""
+    """Replays one version of a run that decides anew: vectors of some turns, or the decisions. `among` None for all."""
 
     def __init__(self, lake: Lake, version: Version, run: PastRun, among: Collection[str] | None) -> None:
         self._lake = lake
@@ -66,9 +67,9 @@ class MoveReplay:
         )
 
     def replay_decisions(self) -> ReplayedVersion:
-        """Decide again what the move decided, and compare."""
+        """Decide again what the run decided, and compare."""
         ruling = Ruling(
-            kind=KIND,
+            kind=self._run.start.kind,
             version=self._version.number,
             encoder=self._encoder_id,
             duplicates=self._run.settings.selection.duplicates,

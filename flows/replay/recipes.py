@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterator
 
-from flows.moving import KIND
 from flows.recipe import Recipe, write_recipe, write_selection
 from flows.recipe_changes import compare, leaves
+from flows.redeciding import MOVE, RETHRESHOLD
 from flows.replay.differences import Difference
 from flows.replay.past import PastRun
 
@@ -31,6 +31,6 @@ def recipe_differences(run: PastRun) -> Iterator[Difference]:
 
 
 def _made_again(run: PastRun) -> Recipe:
-    if run.start.kind == KIND:
+    if run.start.kind in (MOVE, RETHRESHOLD):
         return write_selection(run.settings, run.roles["encoder"])
     return write_recipe(run.settings, run.roles)

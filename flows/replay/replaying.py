@@ -8,8 +8,8 @@ from pathlib import Path
 
 from flows.errors import UserError
 from flows.kept_index import KeptIndex
-from flows.moving import KIND as MOVE
 from flows.recorder import model_id
+from flows.redeciding import MOVE, RETHRESHOLD
 from flows.replay.builds import BuildReplay
 from flows.replay.claimed import ClaimedSamples, ClaimedSlots
 from flows.replay.differences import Difference
@@ -123,7 +123,7 @@ class Replaying:
                 index=self._index_of(run),
                 among=self._among,
             ).replay()
-        if run.start.kind == MOVE:
+        if run.start.kind in (MOVE, RETHRESHOLD):
             move = MoveReplay(self._lake, version, run, self._among)
             return move.replay_vectors() if "vectors" in kinds else move.replay_decisions()
         if all(row.kind == RERUN for row in self._lake.rows(DecisionRow, added)):
