@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from flows.reembedding import Moved, Reembedding
 from flows.replay.replaying import Replaying
 from flows.replay.report import Replay, ReplayDiffers, ReplayedVersion
 from flows.rerunning.opening import Rerun
+from flows.rethresholding import AskedThresholds, Rethresholded, rethreshold
 from flows.run import Run
 from models.errors import TransientError
 
@@ -87,6 +89,16 @@ def decide_anew(move: Reembedding) -> Moved:
     return moved
 
 
+@task(task_run_name="decide by other thresholds", cache_policy=NO_CACHE, persist_result=False)
+def decide_by_thresholds(
+    lake: Path, asked: AskedThresholds, lock_timeout: float | None, flow_run_id: str | None
+) -> Rethresholded:
+    """Decide all samples by other thresholds, as one version, and put them into the settings."""
+    done = rethreshold(lake, asked, lock_timeout=lock_timeout, flow_run_id=flow_run_id)
+    get_run_logger().info("%d samples kept, %d duplicate", done.kept, done.duplicate)
+    return done
+
+
 @task(task_run_name="retire superseded samples", cache_policy=NO_CACHE, persist_result=False)
 def retire_superseded(rerun: Rerun) -> int:
     """Let old samples give way to kept ones by the present recipe, as one version; returns how many."""
@@ -119,6 +131,11 @@ def optimize_table(maintenance: Maintenance) -> None:
 def retire_old(maintenance: Maintenance) -> None:
     """Remove packages and tags of old, as far as the user asked for it."""
     get_run_logger().info(maintenance.retire())
+
+
+def show_thresholds(done: Rethresholded) -> None:
+    """A table in the UI: what other thresholds changed."""
+    create_table_artifact(done.table(), key="lake-thresholds", description=done.line())
 
 
 def show_sizes(done: Maintained) -> None:

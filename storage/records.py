@@ -316,8 +316,9 @@ class VectorRow(Row):
 class DecisionRow(Row):
     """What became of a sample, or of one of its turns; the latest in version order holds.
 
-    `kind`: `build`, `duplicate`, `reembed`; `outcome`: `kept`, `rejected`, `duplicate`, `failed`; `evidence` is JSON.
-    `encoder` is the one whose vectors were compared, null where none were; a kept sample is shown with the latest.
+    `kind`: `build`, `duplicate`, `reembed`, `rethreshold`, `rerun`; `outcome`: `kept`, `rejected`, `duplicate`,
+    `failed`; `evidence` is JSON. `encoder` is the one whose vectors were compared, null where none were; a kept sample
+    is shown with the latest.
     """
 
     table = "decisions"

@@ -2,7 +2,12 @@
 
 import click
 
+from flows.cli.rethreshold import rethreshold
+
 
 @click.group()
 def dedup() -> None:
     """Near-duplicates: what other thresholds would change, and how many there are."""
+
+
+dedup.add_command(rethreshold)
