@@ -2,6 +2,7 @@
 
 import click
 
+from flows.cli.dedup_report import report
 from flows.cli.rethreshold import rethreshold
 
 
@@ -10,4 +11,5 @@ def dedup() -> None:
     """Near-duplicates: what other thresholds would change, and how many there are."""
 
 
+dedup.add_command(report)
 dedup.add_command(rethreshold)
