@@ -1,8 +1,10 @@
 """A picture: PNG bytes that carry their own marks, and the hashes they are known by.
 
-One kind is known, what `Picture.from_pixels` writes: a PNG of one still, of 8-bit RGB. A painter that has something
-else (a JPEG, transparency, 16 bits) makes pixels of it, so that nobody who reads a picture converts it in his own way,
-and none comes into the world without its marks.
+One kind is known, what `Picture.from_pixels` writes: a PNG of one still, of 8-bit RGB, upright as its pixels lie. All
+else is refused in one sentence: other formats whatever they are named, greyscale, palettes, transparency, 16 bits,
+CMYK, animations, EXIF that turns it, more pixels than are known here, files that end early or late. A painter that has
+something else makes pixels of it, so that nobody who reads a picture converts it in his own way, and none comes into
+the world without its marks.
 """
 
 import hashlib
@@ -27,6 +29,8 @@ LARGEST_BYTES = 16 << 20
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = struct.Struct(">IIBBBBB")
+_TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_ORIENTATION, _UPRIGHT = 0x0112, 1  # EXIF's tag, and its value for pixels that are shown as they lie
 _PLAIN_RGB = [8, 2, 0, 0, 0]  # bit depth, colour type, compression, filter, interlace
 PNG_LEVEL = 1  # zlib level; 6 takes half as long again for a few per cent of bytes
 
@@ -111,6 +115,8 @@ def _refuse_other_kinds(data: bytes) -> None:
         raise ValueError("it is another kind of PNG than 8-bit RGB, without transparency, not interlaced")
     if b"acTL" in kinds:
         raise ValueError("it is animated")
+    if any(_orientation(content) != _UPRIGHT for kind, content in chunks if kind == b"eXIf"):
+        raise ValueError("its EXIF says that it is shown turned or mirrored; turn its pixels and leave that out")
     _refuse_other_amounts(b"".join(content for kind, content in chunks if kind == b"IDAT"), height * (1 + 3 * width))
 
 
@@ -122,12 +128,28 @@ def _refuse_other_amounts(compressed: bytes, wanted: int) -> None:
         raise ValueError(f"it has other pixels than its size says: {found:,} bytes of {wanted:,}")
 
 
+def _orientation(exif: bytes) -> int:
+    """How EXIF says that pixels are turned, 1 for not at all: viewers heed it, and readers of pixels do not."""
+    order = _TIFF_ORDERS.get(exif[:4])
+    if order is None:
+        return _UPRIGHT
+    (place,) = struct.unpack_from(f"{order}I", exif, 4)
+    (count,) = struct.unpack_from(f"{order}H", exif, place)
+    for entry in range(count):
+        tag, _, _, value = struct.unpack_from(f"{order}HHIH", exif, place + 2 + 12 * entry)
+        if tag == _ORIENTATION:
+            return int(value)
+    return _UPRIGHT
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Kind and content of the chunks of a PNG; ValueError when one is torn, or IEND is not the end."""
     place, kind = len(_SIGNATURE), b""
     if data[:place] != _SIGNATURE:
         return
     while kind != b"IEND":
+        if place + 12 > len(data):
+            raise ValueError(f"it ends after {len(data):,} bytes, before its own end")
         (length,) = struct.unpack_from(">I", data, place)
         end = place + 12 + length
         kind, content = data[place + 4 : place + 8], data[place + 8 : end - 4]
