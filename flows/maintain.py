@@ -8,7 +8,7 @@ from prefect import flow, get_run_logger
 from pydantic import Field
 
 from flows.maintaining import open_maintenance
-from flows.tasks import compact_packages, optimize_table, retire_old, show_sizes
+from flows.tasks import compact_packages, index_table, optimize_table, retire_old, show_sizes
 
 
 @flow(name="maintain_lake", flow_run_name="maintain {lake}", retries=0)
@@ -39,6 +39,7 @@ def maintain_lake(
             compact_packages(maintenance, number, maintenance.label(number))
         retire_old(maintenance)  # before what loses its tag now, which somebody may have opened a moment ago
         optimize_table(maintenance)
+        index_table(maintenance)
         done = maintenance.finish()
         get_run_logger().info("%d packages compacted into %d folders", done.compacted, done.folders)
         show_sizes(done)

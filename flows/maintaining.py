@@ -12,6 +12,7 @@ from storage.history import publish
 from storage.lake import MARK, Lake, write_mark
 from storage.packages import FORMAT, unseal
 from storage.sizes import Sizes, measure
+from storage.turns_index import INDEX_FROM, Indexed, index_vectors
 from storage.turns_upkeep import optimize, retire_tags, retired_tags
 from storage.versions import PackageEntry
 from storage.writing import writing
@@ -21,7 +22,8 @@ from storage.writing import writing
 class Maintained:
     """What a maintenance came to.
 
-    `table_rewritten` is False when the table changed underneath; then the next maintenance does it.
+    `table_rewritten` is False when the table changed underneath; then the next maintenance does it. `rows_indexed` is 0
+    for a table too small for an index.
     """
 
     compacted: int
@@ -29,6 +31,7 @@ class Maintained:
     table_files_before: int
     table_files: int
     table_rewritten: bool
+    rows_indexed: int
     packages_retired: int
     tags_retired: int
     before: Sizes
@@ -36,15 +39,28 @@ class Maintained:
 
 
 class Maintenance:
-    """One maintenance of a lake, step by step; each step may be killed, and the next maintenance goes on."""
+    """One maintenance of a lake, step by step; each step may be killed, and the next maintenance goes on.
 
-    def __init__(self, lake: Lake, *, least: int, retire_after: timedelta | None, timeout: float) -> None:
+    A table of turns with `index_from` rows or more gets an index.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        *,
+        least: int,
+        retire_after: timedelta | None,
+        timeout: float,
+        index_from: int = INDEX_FROM,
+    ) -> None:
         self.lake = lake
         self.retire_after = retire_after
         self.groups = due(lake, lake.version(), least=least)
         self._timeout = timeout
+        self._index_from = index_from
         self._before = measure(lake, lake.version())
         self._optimized = (0, 0, True)
+        self._indexed = Indexed(rows=0, is_done=True)
         self._retired = (0, 0)
 
     def lift_format(self) -> None:
@@ -66,6 +82,11 @@ class Maintenance:
         self._optimized = (done.files_before, done.files_after, done.is_done)
         return f"the table of turns: {done.files_before} files before, {done.files_after} now"
 
+    def index(self) -> str:
+        """Index the vectors of the table of turns when it is large; returns a line about it."""
+        self._indexed = index_vectors(self.lake, least=self._index_from, timeout=self._timeout)
+        return f"the table of turns: an index over {self._indexed.rows} rows"
+
     def retire(self) -> str:
         """Remove what was compacted long enough ago, when that was asked for; returns a line about it."""
         if self.retire_after is None:
@@ -86,7 +107,8 @@ class Maintenance:
             folders=len(self.groups),
             table_files_before=files_before,
             table_files=files,
-            table_rewritten=is_done,
+            table_rewritten=is_done and self._indexed.is_done,
+            rows_indexed=self._indexed.rows,
             packages_retired=self._retired[0],
             tags_retired=self._retired[1],
             before=self._before,
@@ -100,14 +122,19 @@ def _describe(group: Sequence[PackageEntry]) -> str:
 
 @contextmanager
 def open_maintenance(
-    path: Path, *, least: int, retire_after_days: float | None, lock_timeout: float | None
+    path: Path,
+    *,
+    least: int,
+    retire_after_days: float | None,
+    lock_timeout: float | None,
+    index_from: int = INDEX_FROM,
 ) -> Iterator[Maintenance]:
     """Be the one who maintains a lake. NotALake, SettingsError, LakeBusy while somebody else maintains it."""
     lake, settings = Lake.open(path), read_settings(path / FILE)
     timeout = settings.run.lock_timeout if lock_timeout is None else lock_timeout
     retire_after = None if retire_after_days is None else timedelta(days=retire_after_days)
     with maintaining(lake):
-        yield Maintenance(lake, least=least, retire_after=retire_after, timeout=timeout)
+        yield Maintenance(lake, least=least, retire_after=retire_after, timeout=timeout, index_from=index_from)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,6 +127,12 @@ def optimize_table(maintenance: Maintenance) -> None:
     get_run_logger().info(maintenance.optimize())
 
 
+@task(task_run_name="index the table of turns", cache_policy=NO_CACHE, persist_result=False)
+def index_table(maintenance: Maintenance) -> None:
+    """Give a large table of turns an index over its vectors."""
+    get_run_logger().info(maintenance.index())
+
+
 @task(task_run_name="retire what was asked for", cache_policy=NO_CACHE, persist_result=False)
 def retire_old(maintenance: Maintenance) -> None:
     """Remove packages and tags of old, as far as the user asked for it."""

@@ -40,6 +40,7 @@ class Step(StrEnum):
     COMPACT_STAGED = "maintain: a compact folder is written, not yet named"
     COMPACT_NAMED = "maintain: a compact folder has its name"
     TABLE_OPTIMIZED = "maintain: the table is rewritten in fewer files"
+    TABLE_INDEXED = "maintain: the vectors of the table have an index, not yet named"
     TAG_MOVED = "maintain: the newest tag is at the rewritten table"
     PACKAGE_RETIRED = "maintain: a package that a compact folder holds is gone"
     TAG_RETIRED = "maintain: the tag of an old version is gone"

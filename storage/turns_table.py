@@ -156,7 +156,7 @@ def _apply(lake: Lake, table: LanceTable, version: Version) -> None:
     turns = shown_turns(lake, version, fresh) if fresh else []
     places = find_pictures(lake, version, {turn.row.image_sha256 for turn in turns})
     vectors = find_vectors(lake, version, [turn.vectors for turn in turns])
-    for chosen in _id_filters(stale):
+    for chosen in id_filters(stale):
         table.delete(chosen)
         reached(Step.ROWS_DELETED)
     before = table.count_rows()
@@ -172,7 +172,7 @@ def _apply(lake: Lake, table: LanceTable, version: Version) -> None:
 def _shown_states(table: LanceTable, sample_ids: Sequence[str]) -> dict[str, SampleState]:
     """Which of some samples the table shows, and as what."""
     flags: dict[tuple[str, str], dict[int, bool]] = {}
-    for chosen in _id_filters(sample_ids):
+    for chosen in id_filters(sample_ids):
         names = ["sample_id", "encoder", "turn", "flagged"]
         for row in table.search().where(chosen).select(names).to_arrow().to_pylist():
             flags.setdefault((row["sample_id"], row["encoder"]), {})[row["turn"]] = row["flagged"]
@@ -182,7 +182,7 @@ def _shown_states(table: LanceTable, sample_ids: Sequence[str]) -> dict[str, Sam
     }
 
 
-def _id_filters(sample_ids: Sequence[str]) -> Iterator[str]:
+def id_filters(sample_ids: Sequence[str]) -> Iterator[str]:
     """Filters that choose samples, a few hundred each; ids that could be anything but an id are refused."""
     for first in range(0, len(sample_ids), IDS_PER_FILTER):
         part = sample_ids[first : first + IDS_PER_FILTER]
@@ -352,7 +352,7 @@ def read_turns(lake: Lake, version: Version, sample_id: str) -> list[StoredTurn]
     """A kept sample's turns in their order, with their pictures; empty for a sample that is not kept."""
     table = open_at(lake, version)
     names = [name for name in SCHEMA.names if name != "image"]
-    (chosen,) = _id_filters([sample_id])
+    (chosen,) = id_filters([sample_id])
     found = table.search().where(chosen).select(names).with_row_id(with_row_id=True).to_arrow().sort_by("turn")
     images = _fetch_images(table, cast("list[int]", found["_rowid"].to_pylist()))
     rows = found.select(names).to_pylist()
@@ -383,7 +383,7 @@ def kept_vectors(lake: Lake, version: Version) -> Iterator[KeptVectors]:
 def _read_vectors(table: LanceTable, row_ids: Sequence[int]) -> list[KeptVectors]:
     names = ["version", "sample_id", "turn", "encoder", *VECTORS]
     found = table.take_row_ids(list(row_ids)).select(names).with_row_id().to_arrow()
-    image, text = (_matrix(found[name]) for name in VECTORS)
+    image, text = (matrix(found[name]) for name in VECTORS)
     places = {row_id: place for place, row_id in enumerate(found["_rowid"].to_pylist())}
     rows = found.select(names[:4]).to_pylist()
     return [
@@ -392,7 +392,7 @@ def _read_vectors(table: LanceTable, row_ids: Sequence[int]) -> list[KeptVectors
     ]
 
 
-def _matrix(vectors: "pa.ChunkedArray[Any]") -> Floats:
+def matrix(vectors: "pa.ChunkedArray[Any]") -> Floats:
     whole = cast("pa.FixedSizeListArray[Any, int]", vectors.combine_chunks())
     numbers: Floats = whole.flatten().to_numpy(zero_copy_only=False)
-    return numbers.reshape(len(whole), -1)
+    return numbers.reshape(len(whole), whole.type.list_size)

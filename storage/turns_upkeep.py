@@ -37,10 +37,8 @@ def optimize(lake: Lake, *, timeout: float) -> Optimized:
 
     Whoever deletes rows meanwhile wins: then nothing is changed, and the next time does it.
     """
-    folder = str(table_folder(lake))
     with writing(lake, purpose="maintenance", timeout=timeout) as writer:
-        planned = lance.dataset(folder, version=lance_version_of(lake, writer.head.number))
-        which = table_folder(lake).stat().st_ino
+        planned, which = as_tagged(lake, writer.head.number)
     before = len(planned.get_fragments())
     plan = Compaction.plan(planned, {"target_rows_per_fragment": ROWS_PER_FILE, "num_threads": 1})
     results = [task.execute(planned) for task in plan.tasks]
@@ -50,6 +48,12 @@ def optimize(lake: Lake, *, timeout: float) -> Optimized:
         if table_folder(lake).stat().st_ino != which:  # it was made anew meanwhile
             return Optimized(files_before=before, files_after=before, is_done=False)
         return _name_rewritten(lake, writer.head.number, results, before)
+
+
+def as_tagged(lake: Lake, number: int) -> tuple[lance.LanceDataset, int]:
+    """The table as a version shows it, and which one it is (an inode): a table that is made anew is another one."""
+    folder = table_folder(lake)
+    return lance.dataset(str(folder), version=lance_version_of(lake, number)), folder.stat().st_ino
 
 
 def _name_rewritten(lake: Lake, number: int, results: list[RewriteResult], before: int) -> Optimized:
@@ -62,6 +66,16 @@ def _name_rewritten(lake: Lake, number: int, results: list[RewriteResult], befor
             raise
         return Optimized(files_before=before, files_after=before, is_done=False)
     reached(Step.TABLE_OPTIMIZED)
+    name_newest(lake, number, rows=rows)
+    after = len(lance.dataset(str(table_folder(lake))).get_fragments())
+    return Optimized(files_before=before, files_after=after, is_done=True)
+
+
+def name_newest(lake: Lake, number: int, *, rows: int) -> None:
+    """Move a version's tag to the table as it is now, with the same `rows`, and make both outlive a power cut.
+
+    The caller holds the lake's lock, and the version is the newest.
+    """
     table = open_newest(lake)
     if table.count_rows() != rows:
         raise LakeDamaged(f"{table_folder(lake)} lost rows when it was rewritten; 'interlake rebuild' makes it anew")
@@ -69,8 +83,6 @@ def _name_rewritten(lake: Lake, number: int, results: list[RewriteResult], befor
     table.tags.update(tag_of(number), int(table.version))
     sync_table(lake)
     reached(Step.TAG_MOVED)
-    after = len(lance.dataset(str(table_folder(lake))).get_fragments())
-    return Optimized(files_before=before, files_after=after, is_done=True)
 
 
 def retired_tags(lake: Lake, *, after: timedelta) -> list[int]:

@@ -18,6 +18,7 @@ from flows.cli.reembed import reembed
 from flows.cli.regenerate import regenerate
 from flows.cli.replay import replay
 from flows.cli.rerun import rerun
+from flows.cli.similar import similar
 from flows.cli.travel import diff
 from flows.errors import UserError
 from models.errors import ModelError
@@ -54,6 +55,7 @@ for command in (
     show,
     why,
     call,
+    similar,
     sql,
     models,
 ):

@@ -47,8 +47,9 @@ def maintain(
 ) -> None:
     """Make the lake quick to read: run the Prefect flow maintain_lake here and wait for it.
 
-    Small packages are put together in compact folders, the table of turns in fewer files. Builds and readers go on
-    meanwhile; versions, hashes and replay stay as they are. What each part of the lake weighs is shown at the end.
+    Small packages are put together in compact folders, the table of turns in fewer files, with an index for 'similar'
+    once it is large. Builds and readers go on meanwhile; versions, hashes and replay stay as they are. What each part
+    of the lake weighs is shown at the end.
     """
     if dry_run:
         _preview(lake_path, least, retire_after_days, as_json=as_json)
@@ -91,6 +92,8 @@ def _print_done(done: Mapping[str, Any]) -> None:
 
     click.echo(f"{done['compacted']} packages compacted into {done['folders']} folders")
     click.echo(f"the table of turns: {done['table_files_before']} files before, {done['table_files']} now")
+    if done["rows_indexed"]:
+        click.echo(f"the vectors of {done['rows_indexed']} turns have an index")
     if not done["table_rewritten"]:
         click.echo("the table of turns changed meanwhile; the next maintenance rewrites it")
     click.echo(f"retired: {done['packages_retired']} packages, {done['tags_retired']} LanceDB tags")

@@ -52,6 +52,7 @@ MAINTAINED = {
     Step.COMPACT_STAGED: 1,
     Step.COMPACT_NAMED: 1,
     Step.TABLE_OPTIMIZED: 1,
+    Step.TABLE_INDEXED: 1,
     Step.TAG_MOVED: 1,
     Step.PACKAGE_RETIRED: 2,
     Step.TAG_RETIRED: 2,

@@ -167,7 +167,7 @@ def main() -> None:
     jobs: dict[str, Callable[[], object]] = {
         "build": lambda: build(lake, ledger, options, asked.latency),
         "build-on": lambda: build_on(lake, ledger, options, asked.latency),
-        "maintain": lambda: maintain(lake, days=0),
+        "maintain": lambda: maintain(lake, days=0, index_from=1),
         "rebuild": lambda: rebuild_all(lake),
         "reembed": lambda: reembed(lake),
     }

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from flows.asked import BuildOptions
 from flows.lakes import make_lake
-from flows.maintaining import open_maintenance
+from flows.maintaining import Maintained, open_maintenance
 from flows.opening import open_build
 from flows.run import Run
 from flows.settings import Settings
@@ -19,6 +19,7 @@ from models.chat import ChatRequest
 from models.drawing import DrawRequest
 from models.fakes import FakeChat, FakeEncoder, FakePainter
 from storage.lake import Lake
+from storage.turns_index import INDEX_FROM
 
 
 @dataclass(slots=True)
@@ -93,12 +94,15 @@ def grow(
     return run
 
 
-def maintain(lake: Lake, *, days: float | None = None) -> None:
+def maintain(lake: Lake, *, days: float | None = None, index_from: int = INDEX_FROM) -> Maintained:
     """Maintain as the flow does, without Prefect; `days` is the retention, None keeps everything."""
-    with open_maintenance(lake.path, least=1, retire_after_days=days, lock_timeout=20) as maintenance:
+    with open_maintenance(
+        lake.path, least=1, retire_after_days=days, lock_timeout=20, index_from=index_from
+    ) as maintenance:
         maintenance.lift_format()
         for number in range(len(maintenance.groups)):
             maintenance.compact(number)
         maintenance.retire()
         maintenance.optimize()
-        maintenance.finish()
+        maintenance.index()
+        return maintenance.finish()
