@@ -14,6 +14,7 @@ READY := .venv/.ready
 MODELS_BIN := .venv-models/bin
 MODELS_READY := .venv-models/.ready
 INTERLAKE := $(BIN)/interlake
+KERNEL := dedup/libkernel.so
 TORCH_TESTS := tests/torch_adapters
 FAULT_TESTS := tests/faults
 REPRODUCTION_TESTS := tests/reproduction
@@ -21,7 +22,7 @@ REPRODUCTION_TESTS := tests/reproduction
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-reproduction test-faults test-models storm bench-lake bench-record train-clip lint lock clean
+.PHONY: help kernel demo test test-reproduction test-faults test-models storm bench-lake bench-record train-clip lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +36,7 @@ help:
 	@echo 'make bench-lake   what committing to small and large lakes costs, part by part (some ten minutes, 4 GB)'
 	@echo 'make bench-record what recording takes of calls a second, and whether its memory is bounded (some four minutes)'
 	@echo 'make train-clip   train our own small CLIP anew into models/scene_clip (half an hour or so)'
+	@echo 'make kernel  compile the inner loop of the search for near-duplicates (make demo and make test do so)'
 	@echo 'make lint    ruff, mypy, import-linter'
 	@echo 'make lock    resolve the dependencies anew into requirements.lock and requirements-models.lock'
 	@echo 'make clean   remove the environments and caches; lakes stay'
@@ -66,7 +68,13 @@ $(MODELS_READY): requirements-models.lock pyproject.toml
 	@$(MODELS_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e ".[embedded,torch,train]"
 	@touch $@
 
-demo: $(READY)
+# Optional: without it, the same is done in numpy. GCC or Clang on x86-64; nothing of the processor at hand goes in.
+kernel $(KERNEL): dedup/kernel.c
+	@if [ "$$(uname -m)" = x86_64 ] && command -v $(CC) >/dev/null; then \
+		$(CC) -O3 -Wall -Wextra -Werror -shared -fPIC -o $(KERNEL).new dedup/kernel.c && mv $(KERNEL).new $(KERNEL); \
+	else echo 'No C compiler for x86-64: near-duplicates are looked for in numpy, more slowly, with the same result.'; fi
+
+demo: $(READY) $(KERNEL)
 	@test -e '$(LAKE)/lake.json' || $(INTERLAKE) init --lake '$(LAKE)'
 	@$(INTERLAKE) build --lake '$(LAKE)' --new-topics $(NEW_TOPICS) --samples-per-topic $(SAMPLES_PER_TOPIC) --turns $(TURNS)
 	@echo
@@ -81,14 +89,14 @@ demo: $(READY)
 	@echo 'Again for the next $(NEW_TOPICS) topics: make demo'
 
 # -v takes back the -q of pyproject.toml: file names while it runs, and pytest's whole closing line.
-test: lint
+test: lint $(KERNEL)
 	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS) --ignore=$(FAULT_TESTS) --ignore=$(REPRODUCTION_TESTS)
 
-test-reproduction: $(READY)
+test-reproduction: $(READY) $(KERNEL)
 	$(BIN)/pytest -v --durations=10 $(REPRODUCTION_TESTS)
 
 # Each test kills, stops or starves processes of its own: any of them may run beside any other.
-test-faults: $(READY)
+test-faults: $(READY) $(KERNEL)
 	$(BIN)/pytest -v --durations=10 --dist load $(FAULT_TESTS)
 
 storm: $(READY)
@@ -117,5 +125,6 @@ lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra torch --extra train --group dev --constraint requirements.lock --universal --python-version 3.11 --generate-hashes -o requirements-models.lock
 
 clean:
+	rm -f $(KERNEL)
 	rm -rf .venv .venv-models .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find flows storage models dedup tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,14 +1,14 @@
 """Which turns repeat an earlier one and which samples that leaves. Knows vectors and ids, no files and no models."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from dedup.kept import KeptTurns
-from dedup.screen import Matrix, Pairs, close_pairs
+from dedup.kept import KeptTurns, Span
+from dedup.screen import Pairs
 from dedup.similarity import cosine
 from dedup.turns import TurnKey, TurnRows, TurnVectors, check_dims, in_order
 
@@ -177,7 +177,7 @@ def _first_matches(
     if not turns or not len(index):
         return found
     unsettled = np.ones(len(turns), dtype=np.bool_)
-    for pairs in _screened(TurnRows.of(turns), index.blocks(), measure.thresholds, block):
+    for pairs in _screened(TurnRows.of(turns), index, measure.thresholds, block):
         wanted = pairs[unsettled[pairs[:, 0]]]
         for row, places in groupby(wanted.tolist(), key=lambda pair: int(pair[0])):
             match = measure.first_match(turns[row], (index.turn(place) for _, place in places))
@@ -196,50 +196,44 @@ def _earlier_rivals(
     rivals: dict[TurnKey, list[TurnVectors]] = {}
     if not turns:
         return rivals
-    rows = TurnRows.of(turns)
-    for pairs in _screened(rows, [rows], thresholds, block):
+    all_of_them = KeptTurns(encoder="")
+    all_of_them.add(turns, encoder="")
+    for pairs in _screened(TurnRows.of(turns), all_of_them, thresholds, block):
         for row, place in pairs[pairs[:, 1] < pairs[:, 0]].tolist():
             rivals.setdefault(turns[row].key, []).append(turns[place])
     return rivals
 
 
-def _screened(new: TurnRows, kept: Iterable[TurnRows], thresholds: Thresholds, block: int) -> Iterator[Pairs]:
-    """Pairs (new row, kept row) that could be duplicates by the policy, for one part of the kept rows after another."""
-    start = 0
-    images, texts = new.images.directions(), new.texts.directions()
-    rows = max(1, block * block // len(new))
-    for turns in kept:
-        for first in range(0, len(turns), rows):
-            part = turns.part(first, first + rows)
-            yield _screen(images, texts, part, thresholds) + np.array([0, start + first])
-        start += len(turns)
+def _screened(new: TurnRows, kept: KeptTurns, thresholds: Thresholds, block: int) -> Iterator[Pairs]:
+    """Pairs (new row, place) that could be duplicates by the policy, for one part of the places after another."""
+    waiting = list(kept.spans(len(new), block))[::-1]
+    while waiting:
+        first, last = waiting.pop()
+        pairs = _screen(new, kept, thresholds, (first, last), room=max(block * block, len(new)))
+        if pairs is None:  # so many come near that they are looked at in halves
+            middle = (first + last) // 2
+            waiting += [(middle, last), (first, middle)]
+        else:
+            yield pairs
 
 
-def _screen(images: Matrix, texts: Matrix, kept: TurnRows, thresholds: Thresholds) -> Pairs:
-    """The pairs of one block; `images` and `texts` are the directions of the new turns.
+def _screen(new: TurnRows, kept: KeptTurns, thresholds: Thresholds, span: Span, room: int) -> Pairs | None:
+    """The pairs of one span; None where there are too many at a time.
 
-    With the policy `both`, texts are compared only where some picture comes near.
+    With the policy `both`, texts are compared only where the pictures come near.
     """
-    width = len(kept)
     match thresholds.policy:
         case "both":
-            near = close_pairs(images, kept.images, thresholds.image)
-            if not len(near):
-                return near
-            return _combined(np.intersect1d, near, close_pairs(texts, kept.texts, thresholds.text), width)
+            pairs = kept.near("image", new, thresholds.image, span, room)
+            return None if pairs is None else kept.narrow("text", new, pairs, thresholds.text)
         case "image":
-            return close_pairs(images, kept.images, thresholds.image)
+            return kept.near("image", new, thresholds.image, span, room)
         case "text":
-            return close_pairs(texts, kept.texts, thresholds.text)
+            return kept.near("text", new, thresholds.text, span, room)
         case "either":
-            near = close_pairs(images, kept.images, thresholds.image)
-            return _combined(np.union1d, near, close_pairs(texts, kept.texts, thresholds.text), width)
-
-
-def _combined(combine: Callable[[Pairs, Pairs], Pairs], a: Pairs, b: Pairs, width: int) -> Pairs:
-    """The pairs of `a` and `b` combined as sets, in order; rows of kept turns are below `width`."""
-    numbers = combine(a[:, 0] * width + a[:, 1], b[:, 0] * width + b[:, 1])
-    return np.stack(np.divmod(numbers, width), axis=1)
+            images = kept.near("image", new, thresholds.image, span, room)
+            texts = kept.near("text", new, thresholds.text, span, room)
+            return None if images is None or texts is None else np.unique(np.concatenate([images, texts]), axis=0)
 
 
 def _whole_samples(ordered: Sequence[TurnVectors], size: int) -> Iterator[list[TurnVectors]]:

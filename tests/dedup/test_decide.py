@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from dedup.decide import Decision, DuplicateTurn, Policy, Thresholds, decide
-from dedup.kept import STORED_ROWS, KeptTurns
+from dedup.kept import KeptTurns
 from dedup.similarity import Vector, cosine
 from dedup.turns import TurnKey, TurnVectors
+from dedup.vectors import BLOCK_ROWS
 from tests.dedup.oracle import unit
 
 CLOSE = Thresholds(image=0.95, text=0.95)
@@ -183,13 +184,12 @@ def test_an_index_of_several_blocks_finds_a_turn_in_each_of_them() -> None:
     source = np.random.default_rng(9)
     turns = [
         TurnVectors(sample_id=f"{n:05}", turn=0, image=at_nine(source), text=at_nine(source))
-        for n in range(STORED_ROWS + 100)
+        for n in range(BLOCK_ROWS + 100)
     ]
     kept = KeptTurns(encoder="clip")
-    for start, end in ((0, 100), (100, 100), (100, STORED_ROWS - 50), (STORED_ROWS - 50, len(turns))):
+    for start, end in ((0, 100), (100, 100), (100, BLOCK_ROWS - 50), (BLOCK_ROWS - 50, len(turns))):
         kept.add(turns[start:end], encoder="clip")
-    assert [len(block) for block in kept.blocks()] == [STORED_ROWS, 100]
-    places = (0, 99, STORED_ROWS - 1, STORED_ROWS, len(turns) - 1)
+    places = (0, 99, BLOCK_ROWS - 1, BLOCK_ROWS, len(turns) - 1)
     again = [replace(turns[place], sample_id=f"x{place:05}") for place in places]
     for block in (7, 1024):
         found = decide(kept, again, Thresholds(image=1.0, text=1.0), block=block).duplicates

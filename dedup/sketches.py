@@ -1,0 +1,305 @@
+"""Sketches: some 80 bytes a vector that rule pairs out and never a true one. Decides nothing.
+
+**What is proved.** Let `x`, `y` be vectors whose `similarity.cosine` reaches a threshold t. Then `near` names them.
+
+Write x' = x / |x|, and c = x' . y' for their true cosine. `cosine` differs from c by less than 2^-49, so c >= t - 2^-49
+and |x' - y'|^2 = 2 - 2c <= 2 - 2t + 2^-48.
+
+1. *Projection.* With a matrix W of k rows and a mean m, p(x) = W (x' - m). Then |p(x) - p(y)| = |W (x' - y')| <=
+   s1 |x' - y'| <= R, with R = s1 sqrt(2 - 2t + 2^-48), where s1 is at least the largest singular value of W. W is a
+   principal component analysis of some vectors, so s1 is about 1; but the proof takes any W and m. It holds for the
+   first HEAD rows of W as well, since leaving rows out never lengthens a vector.
+2. *Rounding.* With a step s, q(x) is p(x) / s rounded to whole numbers and cut off at -127 and 127. What that leaves,
+   e(x) = |p(x) - s q(x)|, is measured for each vector. By the triangle inequality, twice,
+   s |q(x) - q(y)| <= |p(x) - p(y)| + e(x) + e(y) <= R + e(x) + e(y).
+3. *Product.* |q(x) - q(y)|^2 = |q(x)|^2 + |q(y)|^2 - 2 q(x) . q(y). So 2 q(x) . q(y) is at least
+   |q(x)|^2 + |q(y)|^2 - (R + e(x) + e(y))^2 / s^2. With E at least every e(x) of a batch of queries,
+   (R + e(x) + e(y))^2 <= (R + e(x))^2 + 2 (R + E) e(y) + e(y)^2, and the bound falls into a part of x and one of y:
+       q(x) . q(y) >= a(x) + b(y),    a(x) = (|q(x)|^2 - (R + e(x))^2 / s^2) / 2,
+                                      b(y) = (|q(y)|^2 - (2 (R + E) e(y) + e(y)^2) / s^2) / 2.
+   Whole numbers are compared, so a and b are rounded down. None is above 2^22, and one below -LIMIT is moved to it: a
+   product is at least -2^22, so it passes either way.
+
+*Floating point.* p(x) is reckoned in float64, in sums of d <= 2^16 terms whose absolute values sum to 2 s1 at most: off
+by less than 1e-10. e(x), R and s1 are off by less than 1e-12 of themselves, and an a or b above -LIMIT by less than
+1e-3. So SLACK = 1e-9 is added to each e(x) and to s1, each e(x) is rounded up to float32, and 1e-3 taken off a and b.
+
+The same holds for heads alone with their own e; `near` asks both, the heads first. Then `refine` reckons in float64.
+"""
+
+import io
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dedup.kernel import HEAD, LIMIT, TILE_ROWS, Bytes, Counts, KernelPath, Pairs, Side, as_rows, as_tiles, screen
+from dedup.screen import Matrix, Rows, margin
+
+Errors: TypeAlias = NDArray[np.float32]
+Wide: TypeAlias = NDArray[np.float64]
+
+SLACK = 1e-9
+MOST = 127
+TAILS = (32, 96, 224)
+"""Bytes of a sketch behind its head; the fewest that let less than WANTED of the pairs through."""
+WANTED = 1e-4
+FIT_ROWS = 8192
+_TRY_ROWS = 1024
+_QUANTILE = 0.999
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sketches:
+    """Sketches of some vectors: int8 of shape (rows, HEAD + tail), and the errors of head and whole, (rows, 2)."""
+
+    values: Bytes
+    errors: Errors
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def packed(self) -> NDArray[np.uint8]:
+        """As they are stored: uint8 of shape (rows, HEAD + tail + 8)."""
+        errors = np.ascontiguousarray(self.errors.astype("<f4")).view(np.uint8).reshape(len(self), 8)
+        return np.concatenate([self.values.view(np.uint8), errors], axis=1)
+
+    @classmethod
+    def unpacked(cls, packed: NDArray[np.uint8]) -> "Sketches":
+        """The inverse of `packed`."""
+        errors = np.ascontiguousarray(packed[:, -8:]).view("<f4").astype(np.float32)
+        return cls(values=np.ascontiguousarray(packed[:, :-8]).view(np.int8), errors=errors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Basis:
+    """How vectors become sketches: W float64 of shape (HEAD + tail, dims), a mean (dims,), a step, and s1 of W."""
+
+    matrix: Wide
+    mean: Wide
+    step: float
+    stretch: float
+
+    @property
+    def tail(self) -> int:
+        return len(self.matrix) - HEAD
+
+    @classmethod
+    def fit(cls, rows: Rows, threshold: float) -> "Basis":
+        """The principal components of some vectors, as many of them as rule out enough pairs at a threshold."""
+        directions = rows.vectors / rows.norms[:, np.newaxis]
+        mean = directions.mean(axis=0)
+        _, axes = np.linalg.eigh(np.cov(directions.T.astype(np.float64), ddof=0))
+        for tail in TAILS:
+            basis = cls._of(axes[:, ::-1].T[: HEAD + tail], mean, directions, tail)
+            if tail >= directions.shape[1] or tail == TAILS[-1] or basis._lets_through(rows, threshold) < WANTED:
+                break
+        return basis
+
+    @classmethod
+    def _of(cls, axes: Wide, mean: Wide, directions: Wide, tail: int) -> "Basis":
+        matrix = np.zeros((HEAD + tail, len(mean)))
+        matrix[: len(axes)] = axes
+        spread = np.quantile(np.abs((directions - mean) @ matrix.T).max(axis=1), _QUANTILE)
+        return cls(matrix=matrix, mean=mean, step=max(float(spread) / MOST, 1e-6), stretch=_stretch(matrix))
+
+    def _lets_through(self, rows: Rows, threshold: float) -> float:
+        """Which share of the pairs of some of these vectors, no vector with itself."""
+        some = rows.part(0, _TRY_ROWS)
+        sketches = self.sketch(some)
+        index = SketchIndex(self, len(sketches))
+        index.append(sketches)
+        pairs = index.near(sketches, threshold, (0, len(index)), room=len(index) ** 2)
+        others = 0 if pairs is None else len(pairs) - len(some)
+        return others / max(1, len(some) * (len(some) - 1))
+
+    def sketch(self, rows: Rows) -> Sketches:
+        """Sketches of vectors of the dims that this basis is for; ValueError for others."""
+        if rows.vectors.shape[1] != len(self.mean):
+            raise ValueError(f"a basis for {len(self.mean)} dims cannot sketch vectors of {rows.vectors.shape[1]}")
+        points = (rows.vectors / rows.norms[:, np.newaxis] - self.mean) @ self.matrix.T
+        values = np.clip(np.rint(points / self.step), -MOST, MOST)
+        left = np.square(points - self.step * values)
+        exact = np.sqrt(np.stack([left[:, :HEAD].sum(axis=1), left.sum(axis=1)], axis=1)) + SLACK
+        errors: Errors = np.nextafter(exact.astype(np.float32), np.float32(np.inf))
+        return Sketches(values=values.astype(np.int8), errors=errors)
+
+    def to_bytes(self) -> bytes:
+        """As it is stored: a NumPy archive without pickles."""
+        file = io.BytesIO()
+        np.savez(file, matrix=self.matrix, mean=self.mean, step=np.float64(self.step))
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Basis":
+        """The inverse of `to_bytes`; ValueError for anything else."""
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as parts:
+                matrix, mean, step = parts["matrix"], parts["mean"], float(parts["step"])
+        except (OSError, KeyError, EOFError, TypeError) as error:
+            raise ValueError(f"these bytes are no basis of sketches: {error}") from error
+        fits = matrix.dtype == mean.dtype == np.float64 and matrix.shape[1:] == mean.shape and len(matrix) >= HEAD
+        if not (fits and step > 0 and np.isfinite(matrix).all() and np.isfinite(mean).all()):
+            raise ValueError("these bytes are no basis of sketches: other numbers or shapes")
+        return cls(matrix=matrix, mean=mean, step=step, stretch=_stretch(matrix))
+
+
+def _stretch(matrix: Wide) -> float:
+    """At least the largest singular value."""
+    return float(np.sqrt(np.linalg.eigvalsh(matrix @ matrix.T)[-1])) + SLACK
+
+
+class SketchIndex:
+    """The sketches of kept vectors, in tiles as the kernel wants them, growing by whole blocks."""
+
+    def __init__(self, basis: Basis, block_rows: int) -> None:
+        self.basis = basis
+        self._block_rows = block_rows + -block_rows % TILE_ROWS
+        self._blocks: list[_Block] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, sketches: Sketches) -> None:
+        """Add the sketches of the vectors that come next."""
+        done = 0
+        while done < len(sketches):
+            block, filled = divmod(self._count, self._block_rows)
+            if block == len(self._blocks):
+                self._blocks.append(_Block(self._block_rows, self.basis.tail))
+            part = slice(done, done + self._block_rows - filled)
+            done += self._blocks[block].fill(filled, sketches.values[part], sketches.errors[part])
+            self._count += len(sketches.values[part])
+
+    def near(
+        self,
+        queries: Sketches,
+        threshold: float,
+        span: tuple[int, int],
+        *,
+        room: int,
+        threads: int = 1,
+        path: KernelPath | None = None,
+    ) -> Pairs | None:
+        """Every pair (query, place in the span) that could reach the threshold, ascending; None for more than `room`.
+
+        Threads and path change nothing but the time it takes.
+        """
+        bound = self.basis.stretch * math.sqrt(2.0 - 2.0 * threshold + 2.0**-48)
+        side, most = self._query_side(queries, bound), _coarsely(queries.errors, self.basis.step)
+
+        def look(block: int) -> Pairs | None:
+            start = block * self._block_rows
+            kept = self._blocks[block].side(bound, most, self.basis.step)
+            found = _in_tiles(side, kept, (max(0, span[0] - start), min(self._block_rows, span[1] - start)), room, path)
+            return None if found is None else found + np.array([0, start])
+
+        blocks = range(span[0] // self._block_rows, -(-min(span[1], len(self)) // self._block_rows))
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(look, blocks) if threads > 1 else map(look, blocks))
+        found = [part for part in parts if part is not None]
+        if len(found) < len(parts) or sum(map(len, found)) > room:
+            return None
+        pairs = np.concatenate(found) if found else np.empty((0, 2), dtype=np.int64)
+        return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+    def _query_side(self, queries: Sketches, bound: float) -> Side:
+        values, errors = queries.values, queries.errors.astype(np.float64)
+        floors = [
+            _whole((_square(part) - np.square((bound + errors[:, column]) / self.basis.step)) / 2)
+            for column, part in enumerate((values[:, :HEAD], values))
+        ]
+        heads, tails = np.ascontiguousarray(values[:, :HEAD]), np.ascontiguousarray(values[:, HEAD:])
+        return Side(heads=heads, tails=tails, floors=floors[0], full=floors[1])
+
+
+def _coarsely(errors: Errors, step: float) -> tuple[float, float]:
+    """At least the largest errors of heads and of wholes: few values, for the sake of `_Block.side`."""
+    head, whole = (math.ceil(float(most) / step + 1e-6) * step for most in errors.max(axis=0, initial=0.0))
+    return head, whole
+
+
+class _Block:
+    """Some rows of an index: tiles, tails (rows, tail), |q|^2 and errors of heads and wholes, each (rows, 2)."""
+
+    def __init__(self, rows: int, tail: int) -> None:
+        self._tiles = np.zeros((rows // TILE_ROWS, HEAD // 4, TILE_ROWS, 4), dtype=np.int8)
+        self._tails = np.zeros((rows, tail), dtype=np.int8)
+        self._squares = np.zeros((rows, 2), dtype=np.int32)
+        self._errors = np.zeros((rows, 2), dtype=np.float32)
+        self._latest: tuple[object, Side] | None = None
+
+    def fill(self, start: int, values: Bytes, errors: Errors) -> int:
+        """Put rows at a place; returns how many."""
+        end = start + len(values)
+        tiles = slice(start // TILE_ROWS, -(-end // TILE_ROWS))
+        heads = as_rows(self._tiles[tiles])
+        offset = start - tiles.start * TILE_ROWS
+        heads[offset : offset + len(values)] = values[:, :HEAD]
+        self._tiles[tiles] = as_tiles(heads)
+        self._tails[start:end] = values[:, HEAD:]
+        self._squares[start:end, 0] = _square(values[:, :HEAD])
+        self._squares[start:end, 1] = _square(values)
+        self._errors[start:end] = errors
+        self._latest = None
+        return len(values)
+
+    def side(self, bound: float, most: tuple[float, float], step: float) -> Side:
+        """The rows with their floors, which are kept for the next time: batch after batch asks for the same."""
+        if self._latest is None or self._latest[0] != (bound, most):
+            floors = [self._floors(column, bound, most[column], step) for column in (0, 1)]
+            side = Side(heads=self._tiles, tails=self._tails, floors=floors[0], full=floors[1])
+            self._latest = ((bound, most), side)
+        return self._latest[1]
+
+    def _floors(self, column: int, bound: float, most: float, step: float) -> Counts:
+        errors = self._errors[:, column].astype(np.float64)
+        return _whole((self._squares[:, column] - errors * (2 * (bound + most) + errors) / step**2) / 2)
+
+
+def _in_tiles(queries: Side, kept: Side, rows: tuple[int, int], room: int, path: KernelPath | None) -> Pairs | None:
+    """The pairs of some rows of a block, whose tiles are looked through whole."""
+    first = rows[0] // TILE_ROWS * TILE_ROWS
+    whole = slice(first, -(-rows[1] // TILE_ROWS) * TILE_ROWS)
+    tiles = slice(first // TILE_ROWS, whole.stop // TILE_ROWS)
+    some = Side(heads=kept.heads[tiles], tails=kept.tails[whole], floors=kept.floors[whole], full=kept.full[whole])
+    beyond = (whole.stop - first - (rows[1] - rows[0])) * len(queries.heads)
+    pairs = screen(queries, some, room=room + beyond, path=path)
+    if pairs is None:
+        return None
+    pairs[:, 1] += first
+    within: Pairs = pairs[(pairs[:, 1] >= rows[0]) & (pairs[:, 1] < rows[1])]
+    return within
+
+
+def _square(values: Bytes) -> Counts:
+    wide = values.astype(np.int32)
+    found: Counts = np.einsum("rd,rd->r", wide, wide)
+    return found
+
+
+def _whole(floors: Wide) -> Counts:
+    """Rounded down, and moved to LIMIT where they lie beyond it."""
+    return np.clip(np.floor(floors - 1e-3), -LIMIT, LIMIT).astype(np.int32)
+
+
+def refine(queries: Rows, kept: Matrix, threshold: float) -> NDArray[np.bool_]:
+    """Which of the pairs (row by row, of shape (pairs, dims)) could have a `cosine` at the threshold.
+
+    First in float32, where by the rules in `dedup.screen.margin` a product of d terms is off by less than 1.005 d u
+    |x| |y| and a length by less than that part of itself; then in float64, where both together are below 1e-9.
+    """
+    dots, lengths = _products(queries.vectors, kept), np.sqrt(_products(kept, kept)) * queries.norms
+    could: NDArray[np.bool_] = dots >= threshold * lengths - 3 * margin(kept.shape[1]) * lengths
+    x, y = queries.vectors[could].astype(np.float64), kept[could].astype(np.float64)
+    could[could] = _products(x, y) >= (threshold - 1e-9) * np.sqrt(_products(x, x) * _products(y, y))
+    return could
+
+
+def _products(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    found: NDArray[Any] = np.einsum("pd,pd->p", a, b)
+    return found
