@@ -7,6 +7,7 @@ import click
 from flows.cli.build import build, plan
 from flows.cli.care import fsck, rebuild
 from flows.cli.dedup import dedup
+from flows.cli.duplicates import duplicates
 from flows.cli.explain import call, why
 from flows.cli.grow import init, topics
 from flows.cli.look import show, status, versions
@@ -54,6 +55,7 @@ for command in (
     diff,
     show,
     why,
+    duplicates,
     call,
     similar,
     sql,

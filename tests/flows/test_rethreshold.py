@@ -13,6 +13,7 @@ from flows.ancestry import read_ancestry
 from flows.asked import BuildOptions
 from flows.errors import UserError
 from flows.lakes import choose_encoder
+from flows.opening import open_build
 from flows.reembedding import LOCK
 from flows.replay.replaying import ReplayOptions, replay_lake_at
 from flows.rerunning.choosing import Choice
@@ -207,6 +208,26 @@ def test_a_lake_decided_by_several_thresholds_is_decided_by_those_of_its_setting
     grow_on(other, GROWN[1])
     assert standing(lake) == standing(other)
     assert not preview_rethreshold(lake.path, AskedThresholds()).is_due
+
+
+def test_a_build_at_work_goes_on_by_its_thresholds_and_the_same_command_brings_its_samples_in_line(
+    tmp_path: Path,
+) -> None:
+    lake = fake_lake(tmp_path / "lake", settings=lines(BASE))
+    with open_build(lake.path, GROWN[0], studio=Troupe(encoder=GradedEncoder())) as run:
+        for number in range(len(run.batches)):
+            run.make(number)
+            run.commit(number)
+            if number == 0:
+                applied(lake, OTHERS[0])
+    assert [each.image for each in preview_rethreshold(lake.path, OTHERS[0]).decided_by] == [0.75, 0.7]
+    assert_fsck_finds_nothing(lake)
+    applied(lake, OTHERS[0])
+    other = fake_lake(tmp_path / "other", settings=lines(OTHERS[0]))
+    grow_on(other, GROWN[0])
+    assert standing(lake) == standing(other)
+    assert_fsck_finds_nothing(lake)
+    assert replay_lake_at(lake.path, ReplayOptions()).is_identical
 
 
 def test_what_a_rerun_retired_stays_retired_and_samples_of_one_slot_repeat_nobody_of_it(lake: Lake) -> None:

@@ -1,4 +1,4 @@
-"""The Prefect flows `replay_lake` and `rerun_lake`: tasks, tables, and a failed run where anything differs."""
+"""The Prefect flows `replay_lake`, `rerun_lake`, `rethreshold_lake`: tasks, tables, a failed run where one differs."""
 
 import asyncio
 import shutil
@@ -16,6 +16,7 @@ from flows.asked import BuildOptions
 from flows.audit import replay_lake
 from flows.replay.report import ReplayDiffers
 from flows.rerun import rerun_lake
+from flows.rethreshold import rethreshold_lake
 from storage.lake import Lake
 from storage.query import query
 from tests.flows.casts import fake_lake, grow
@@ -87,4 +88,17 @@ def test_a_rerun_is_made_and_committed_batch_by_batch_and_retires(lake: Lake) ->
     assert (run["kind"], run["state"]) == ("rerun", "finished")
     tasks, _ = read_run(UUID(run["flow_run_id"]))
     assert {name.split(" ")[0] for name in tasks} == {"make", "commit", "retire"}
+    assert replay_lake(lake=str(lake.path))["identical"] is True
+
+
+def test_a_lake_is_decided_by_other_thresholds_in_one_task_with_a_table(lake: Lake) -> None:
+    done = rethreshold_lake(lake=str(lake.path), image=0.0, text=0.0, policy="either")
+    assert (done["version"], done["settings_are_written"]) == (lake.version().number, True)
+    run = query(lake, "SELECT kind, state, flow_run_id FROM runs ORDER BY started_at DESC").row(0, named=True)
+    assert (run["kind"], run["state"]) == ("rethreshold", "finished")
+    tasks, artifacts = read_run(UUID(run["flow_run_id"]))
+    assert tasks == {"decide by other thresholds"}
+    assert f"decided as version {done['version']}" in str(artifacts["lake-thresholds"].description)
+    assert "turns flagged" in str(artifacts["lake-thresholds"].data)
+    assert rethreshold_lake(lake=str(lake.path))["version"] is None
     assert replay_lake(lake=str(lake.path))["identical"] is True
