@@ -5,6 +5,7 @@ Turns are named by their place; vectors may lie on the disk (`numpy.memmap`), si
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ PAIRS = 4096
 UNSURE = 1e-9
 """Sums in float64 that lie so near an edge of a histogram, thresholds among them, are taken again exactly."""
 BINS_BELOW, MOST_BINS = 10, 60
+FAR = 8.0
+"""A similarity below any, less than the lowest distance from thresholds even halved, for what is not compared."""
 
 _SMALL = 2**18
 """Multiplications that a BLAS does in the thread that asks for them."""
@@ -96,18 +99,23 @@ class Nearness:
     """Pairs that reach the thresholds by their policy, all of them."""
 
 
-def distance(thresholds: Thresholds, images: Floats, texts: Floats) -> Floats:
+F = TypeVar("F", Floats, Matrix)
+
+
+def distance(thresholds: Thresholds, images: F, texts: F) -> F:
     """How far pairs are beyond the thresholds, by their policy; below zero they fall short of them."""
-    image, text = images - thresholds.image, texts - thresholds.text
+    image, text = images - images.dtype.type(thresholds.image), texts - texts.dtype.type(thresholds.text)
+    away: F
     match thresholds.policy:
         case "both":
-            return np.minimum(image, text)
+            away = np.minimum(image, text)
         case "image":
-            return image
+            away = image
         case "text":
-            return text
+            away = text
         case "either":
-            return np.maximum(image, text)
+            away = np.maximum(image, text)
+    return away
 
 
 def measure(turns: Turns, thresholds: Thresholds, *, near: float, examples: int, block: int = BLOCK_ROWS) -> Nearness:
@@ -147,14 +155,14 @@ def near_edges(threshold: float, near: float) -> Floats:
 class _Best:
     """The nearest keeper so far of each turn in a block."""
 
-    values: Floats
+    values: Matrix
     keepers: Ints
 
     @classmethod
     def of(cls, count: int) -> "_Best":
-        return cls(values=np.full(count, -np.inf), keepers=np.full(count, NOBODY))
+        return cls(values=np.full(count, -FAR / 2, dtype=np.float32), keepers=np.full(count, NOBODY))
 
-    def take(self, values: Floats, first: int) -> None:
+    def take(self, values: Matrix, first: int) -> None:
         """Take what is nearer in `values` of shape (keepers, turns); the first keeper is at `first`."""
         rows = values.argmax(axis=0)
         largest = values[rows, np.arange(values.shape[1])]
@@ -188,9 +196,10 @@ class _Bench:
                 continue
             kept = {"image": _rows(self._turns.images, first, last), "text": _rows(self._turns.texts, first, last)}
             image, text = _cosines(images, kept["image"]), _cosines(texts, kept["text"])
-            beyond = distance(self._thresholds, image, text)
-            for kind, values in (("image", image), ("text", text), ("policy", beyond)):
-                best[kind].take(np.where(allowed, values, -np.inf), first)
+            for cosines in (image, text):
+                cosines[~allowed] = -FAR
+            for kind, values in (("image", image), ("text", text), ("policy", distance(self._thresholds, image, text))):
+                best[kind].take(values, first)
             near = [
                 self._near_pairs(directions, kept[kind], kind, allowed, cosines)
                 for kind, directions, cosines in (("image", images, image), ("text", texts, text))
@@ -226,7 +235,7 @@ class _Bench:
         allowed: Bools = others & self._turns.are_keepers[first:last, np.newaxis]
         return allowed
 
-    def _near_pairs(self, directions: Matrix, kept: Rows, kind: str, allowed: Bools, cosines: Floats) -> Pairs:
+    def _near_pairs(self, directions: Matrix, kept: Rows, kind: str, allowed: Bools, cosines: Matrix) -> Pairs:
         """Pairs within a block that come near by one similarity; nothing is screened where none does."""
         floor = self._floors[kind]
         if cosines.max() < floor - 2 * margin(len(directions)):
@@ -279,11 +288,13 @@ def _rows(vectors: Matrix, start: int, end: int) -> Rows:
     return Rows.of(np.ascontiguousarray(vectors[start:end]))
 
 
-def _cosines(directions: Matrix, kept: Rows) -> Floats:
+def _cosines(directions: Matrix, kept: Rows) -> Matrix:
     """Of shape (kept, new), by sums in float32, in products that are small enough to stay in this thread."""
     step = max(1, _SMALL // max(1, directions.size))
-    parts = [kept.vectors[first : first + step] @ directions for first in range(0, len(kept), step)]
-    cosines: Floats = np.concatenate(parts).astype(np.float64) / kept.norms[:, np.newaxis]
+    cosines = np.empty((len(kept), directions.shape[1]), dtype=np.float32)
+    for first in range(0, len(kept), step):
+        np.matmul(kept.vectors[first : first + step], directions, out=cosines[first : first + step])
+    cosines /= kept.norms[:, np.newaxis].astype(np.float32)
     return cosines
 
 

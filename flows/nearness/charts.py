@@ -62,12 +62,13 @@ def draw_plane(nearest: Measured, states: Sequence[str], thresholds: Thresholds)
 
 
 def draw_precision(curves: Sequence[Curve]) -> bytes:
-    """Precision and recall by threshold with their 95 % intervals, a panel for each rule."""
+    """Precision and recall with their 95 % intervals where thresholds make a difference, a panel for each rule."""
     figure = _figure(13, 4.2)
     for axes, curve in zip(figure.subplots(1, len(curves)), curves, strict=True):
-        levels = [point.threshold for point in curve.points]
+        points = curve.telling()
+        levels = [point.threshold for point in points]
         for name, colour in (("precision", COLOURS["kept"]), ("recall", COLOURS["dropped"])):
-            _draw_rate(axes, levels, [_rate(point, name) for point in curve.points], name, colour)
+            _draw_rate(axes, levels, [_rate(point, name) for point in points], name, colour)
         axes.axvline(curve.used.threshold, color=MARK, linestyle="--", linewidth=1, label="in use")
         if curve.best is not None:
             axes.axvline(curve.best.threshold, color="#3a8f5c", linestyle=":", linewidth=1.5, label="best F1")
@@ -133,7 +134,8 @@ def _finish(axes: "Axes") -> None:
 
 def _figure(width: float, height: float) -> Figure:
     """Inches."""
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=DPI)
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12, wspace=0.02, hspace=0.02)
     FigureCanvasAgg(figure)
     return figure
 

@@ -96,10 +96,9 @@ def _sides(beyond: Sequence[Example], short: Sequence[Example]) -> Iterator[Side
 
 def _table(curve: Curve) -> CurveTable:
     title, what = _TITLES[curve.kind]
-    step = -(-len(curve.points) // MOST_ROWS)
-    chosen = [
-        point for place, point in enumerate(curve.points) if place % step == 0 or point.is_used or point == curve.best
-    ]
+    points = curve.telling()
+    step = -(-len(points) // MOST_ROWS)
+    chosen = [point for place, point in enumerate(points) if place % step == 0 or point.is_used or point == curve.best]
     return CurveTable(title=title, what=what, points=[_row(point, curve) for point in chosen])
 
 

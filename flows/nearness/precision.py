@@ -64,6 +64,15 @@ class Curve:
     best: Point | None
     used: Point
 
+    def telling(self) -> tuple[Point, ...]:
+        """The points from the highest threshold that still finds all on, and whatever is above the one in use.
+
+        Below them a threshold only finds more that is not the same.
+        """
+        finds_all = [point.threshold for point in self.points if not point.false_negatives]
+        lowest = min(max(finds_all, default=self.used.threshold), self.used.threshold)
+        return tuple(point for point in self.points if point.threshold >= lowest)
+
 
 def draw_curves(pairs: Measured, same: Sequence[bool], thresholds: Thresholds) -> tuple[Curve, ...]:
     """A curve for pictures alone, for captions alone, and for the policy with both thresholds moved together."""

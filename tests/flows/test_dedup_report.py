@@ -277,6 +277,14 @@ def test_labels_that_are_all_no_have_no_recall_and_no_best() -> None:
         assert (curve.best.f1, curve.used.f1) == (1.0, 1.0)
 
 
+def test_what_is_shown_of_a_curve_begins_where_a_threshold_begins_to_miss_something() -> None:
+    places, values = np.arange(4), np.array([0.1, 0.5, 0.7, 0.9])
+    pairs = Measured(rows=places, keepers=places, images=values, texts=values)
+    curve = draw_curves(pairs, [False, False, True, True], Thresholds(image=0.8, text=0.8))[0]
+    assert [point.threshold for point in curve.points] == [0.1, 0.5, 0.7, 0.8, 0.9]
+    assert [point.threshold for point in curve.telling()] == [0.7, 0.8, 0.9]
+
+
 # The folder
 
 
