@@ -22,6 +22,8 @@ TILE_ROWS = 16
 LIMIT = 1 << 27
 """No floor lies beyond it: two of them and a product still fit into 32 bits. Floors beyond it may be moved to it."""
 
+MOST_TAIL = 224
+
 LIBRARY = Path(__file__).with_name("libkernel.so")
 _NUMBERS: dict[KernelPath, int] = {"vnni": 2, "avx2": 1}
 _QUERIES_AT_ONCE = 4
@@ -30,13 +32,14 @@ _SLICE_ROWS = 64
 _SMALL = 2**18
 """How many multiplications OpenBLAS does in the thread that asks for them."""
 _MOST_PRODUCT = 1 << 22
+_NEAR_MOST = 1 << 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Side:
     """Sketches of one side, split into heads and tails, each with what a product must reach; int8 in [-127, 127].
 
-    heads: (rows, HEAD), or for kept rows tiles of shape (rows / 16, 8, 16, 4); tails: (rows, at most 224).
+    heads: (rows, HEAD), or for kept rows tiles of shape (rows / 16, 8, 16, 4); tails: (rows, at most MOST_TAIL).
     floors, full: (rows,), within LIMIT.
     """
 
@@ -118,9 +121,9 @@ def _screen_compiled(queries: Side, kept: Side, room: int, number: int) -> Pairs
 
 
 def _padded(queries: Side) -> Side:
-    """With as many more as the kernel takes at once, which nothing reaches."""
+    """With as many more as the kernel takes at once, which nothing reaches, not even a row whose floor is -LIMIT."""
     more = -len(queries.heads) % _QUERIES_AT_ONCE
-    floors = np.full(more, LIMIT, dtype=np.int32)
+    floors = np.full(more, 2 * LIMIT, dtype=np.int32)
     return Side(
         heads=np.pad(queries.heads, ((0, more), (0, 0))),
         tails=np.pad(queries.tails, ((0, more), (0, 0))),
@@ -130,9 +133,9 @@ def _padded(queries: Side) -> Side:
 
 
 def _screen_in_numpy(queries: Side, kept: Side, room: int) -> Pairs | None:
-    """By products of whole sketches in float32, `full` being two more dims: exact, since all is whole and below 2^24.
+    """By products of whole sketches in float32, `full` being two more dims: exact, since all is whole, 2^24 at most.
 
-    What that finds is asked for its heads then; the other way round would find too much at first.
+    What that finds is asked for its heads and for the whole `full` then; heads first would find too much.
     """
     heads = as_rows(kept.heads)
     mine = _with_dims(queries.heads, queries.tails, -_near_zero(queries.full), -1)
@@ -146,7 +149,9 @@ def _screen_in_numpy(queries: Side, kept: Side, room: int) -> Pairs | None:
             pairs = above + np.array([first, start])
             rows, places = pairs[:, 0], pairs[:, 1]
             by_head = np.einsum("pd,pd->p", queries.heads[rows], heads[places], dtype=np.int32)
-            parts.append(pairs[by_head >= queries.floors[rows] + kept.floors[places]])
+            whole = by_head + np.einsum("pd,pd->p", queries.tails[rows], kept.tails[places], dtype=np.int32)
+            reached = by_head >= queries.floors[rows] + kept.floors[places]
+            parts.append(pairs[reached & (whole >= queries.full[rows] + kept.full[places])])
             left -= len(parts[-1])
             if left < 0:
                 return None
@@ -171,8 +176,12 @@ def _reached(mine: NDArray[np.float32], theirs: NDArray[np.float32]) -> Pairs:
 
 
 def _near_zero(floors: Counts) -> Counts:
-    """A product is above -2^22, so a floor below that may as well be there."""
-    return np.maximum(floors, -_MOST_PRODUCT)
+    """Floors so near zero that float32 holds their sum with a product, and that lose no pair.
+
+    One that is moved down loses none. One that is moved up, to -2^22 - 2^21, is reached by every product whatever the
+    other floor, since that is 2^21 at most then, and a product is above -2^22.
+    """
+    return np.clip(floors, -_MOST_PRODUCT - _NEAR_MOST, _NEAR_MOST)
 
 
 def _with_dims(heads: Bytes, tails: Bytes, first: Counts | int, second: Counts | int) -> NDArray[np.float32]:

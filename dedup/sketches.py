@@ -7,8 +7,8 @@ and |x' - y'|^2 = 2 - 2c <= 2 - 2t + 2^-48.
 
 1. *Projection.* With a matrix W of k rows and a mean m, p(x) = W (x' - m). Then |p(x) - p(y)| = |W (x' - y')| <=
    s1 |x' - y'| <= R, with R = s1 sqrt(2 - 2t + 2^-48), where s1 is at least the largest singular value of W. W is a
-   principal component analysis of some vectors, so s1 is about 1; but the proof takes any W and m. It holds for the
-   first HEAD rows of W as well, since leaving rows out never lengthens a vector.
+   principal component analysis of some vectors, so s1 is about 1; but the proof takes any W and m with s1 and |m| at
+   most MOST_STRETCH. It holds for the first HEAD rows of W as well, since leaving rows out never lengthens a vector.
 2. *Rounding.* With a step s, q(x) is p(x) / s rounded to whole numbers and cut off at -127 and 127. What that leaves,
    e(x) = |p(x) - s q(x)|, is measured for each vector. By the triangle inequality, twice,
    s |q(x) - q(y)| <= |p(x) - p(y)| + e(x) + e(y) <= R + e(x) + e(y).
@@ -17,12 +17,15 @@ and |x' - y'|^2 = 2 - 2c <= 2 - 2t + 2^-48.
    (R + e(x) + e(y))^2 <= (R + e(x))^2 + 2 (R + E) e(y) + e(y)^2, and the bound falls into a part of x and one of y:
        q(x) . q(y) >= a(x) + b(y),    a(x) = (|q(x)|^2 - (R + e(x))^2 / s^2) / 2,
                                       b(y) = (|q(y)|^2 - (2 (R + E) e(y) + e(y)^2) / s^2) / 2.
-   Whole numbers are compared, so a and b are rounded down. None is above 2^22, and one below -LIMIT is moved to it: a
+   Whole numbers are compared, so a and b are rounded down. None is above 2^21, and one below -LIMIT is moved to it: a
    product is at least -2^22, so it passes either way.
 
-*Floating point.* p(x) is reckoned in float64, in sums of d <= 2^16 terms whose absolute values sum to 2 s1 at most: off
-by less than 1e-10. e(x), R and s1 are off by less than 1e-12 of themselves, and an a or b above -LIMIT by less than
-1e-3. So SLACK = 1e-9 is added to each e(x) and to s1, each e(x) is rounded up to float32, and 1e-3 taken off a and b.
+*Floating point.* With u = 2^-53, d <= 2^16 dims, k <= 2^8 rows of W, and s1, |m| <= 4: the norm of x, and so x', is off
+by d u of itself at most. Each of the k sums of p(x) is off by at most 1.01 d u times the sum of its terms' absolute
+values, so p(x) by 1.01 d u |W|_F (|x'| + |m|) <= 1.01 d u sqrt(k) s1 (1 + |m|) < 2.4e-9, and e(x) by little more.
+W W^T is off by at most d u |W|_F^2 <= d u k s1^2, so s1 by less than 4e-9, rounding of the eigenvalue included. So
+SLACK = 1e-8 is added to each e(x) and to s1, each e(x) is rounded up to float32, and all are at least what they stand
+for. Then only the few roundings of the formulas are left, 1e-6 in an a or b above -LIMIT: 1e-3 is taken off them.
 
 The same holds for heads alone with their own e; `near` asks both, the heads first. Then `refine` reckons in float64.
 """
@@ -36,15 +39,30 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dedup.kernel import HEAD, LIMIT, TILE_ROWS, Bytes, Counts, KernelPath, Pairs, Side, as_rows, as_tiles, screen
-from dedup.screen import Matrix, Rows, margin
+from dedup.kernel import (
+    HEAD,
+    LIMIT,
+    MOST_TAIL,
+    TILE_ROWS,
+    Bytes,
+    Counts,
+    KernelPath,
+    Pairs,
+    Side,
+    as_rows,
+    as_tiles,
+    screen,
+)
+from dedup.screen import MOST_DIMS, Matrix, Rows, margin
 
 Errors: TypeAlias = NDArray[np.float32]
 Wide: TypeAlias = NDArray[np.float64]
 
-SLACK = 1e-9
+SLACK = 1e-8
 MOST = 127
-TAILS = (32, 96, 224)
+MOST_STRETCH = 4.0
+LEAST_STEP = 1e-6
+TAILS = (32, 96, MOST_TAIL)
 """Bytes of a sketch behind its head; the fewest that let less than WANTED of the pairs through."""
 WANTED = 1e-4
 FIT_ROWS = 8192
@@ -87,24 +105,45 @@ class Basis:
     def tail(self) -> int:
         return len(self.matrix) - HEAD
 
+    @property
+    def dims(self) -> int:
+        return len(self.mean)
+
+    @property
+    def packed_bytes(self) -> int:
+        """The length of a packed sketch."""
+        return len(self.matrix) + 8
+
     @classmethod
     def fit(cls, rows: Rows, threshold: float) -> "Basis":
         """The principal components of some vectors, as many of them as rule out enough pairs at a threshold."""
         directions = rows.vectors / rows.norms[:, np.newaxis]
         mean = directions.mean(axis=0)
-        _, axes = np.linalg.eigh(np.cov(directions.T.astype(np.float64), ddof=0))
+        _, axes = np.linalg.eigh(np.atleast_2d(np.cov(directions.T, ddof=0)))
         for tail in TAILS:
-            basis = cls._of(axes[:, ::-1].T[: HEAD + tail], mean, directions, tail)
+            basis = cls._fitting(axes[:, ::-1].T[: HEAD + tail], mean, directions, tail)
             if tail >= directions.shape[1] or tail == TAILS[-1] or basis._lets_through(rows, threshold) < WANTED:
                 break
         return basis
 
     @classmethod
-    def _of(cls, axes: Wide, mean: Wide, directions: Wide, tail: int) -> "Basis":
+    def _fitting(cls, axes: Wide, mean: Wide, directions: Wide, tail: int) -> "Basis":
         matrix = np.zeros((HEAD + tail, len(mean)))
         matrix[: len(axes)] = axes
         spread = np.quantile(np.abs((directions - mean) @ matrix.T).max(axis=1), _QUANTILE)
-        return cls(matrix=matrix, mean=mean, step=max(float(spread) / MOST, 1e-6), stretch=_stretch(matrix))
+        return cls.of(matrix=matrix, mean=mean, step=max(float(spread) / MOST, LEAST_STEP))
+
+    @classmethod
+    def of(cls, *, matrix: Wide, mean: Wide, step: float) -> "Basis":
+        """A basis of any numbers that the proof covers; ValueError for others."""
+        fits = matrix.dtype == mean.dtype == np.float64 and mean.ndim == 1 and matrix.shape[1:] == mean.shape
+        fits = fits and HEAD <= len(matrix) <= HEAD + MOST_TAIL and 0 < len(mean) <= MOST_DIMS
+        if not (fits and LEAST_STEP <= step <= 1 and _is_within(matrix) and _is_within(mean)):
+            raise ValueError("no basis of sketches: its numbers or shapes are others than the proof covers")
+        stretch = _stretch(matrix)
+        if not (stretch <= MOST_STRETCH and np.linalg.norm(mean) <= MOST_STRETCH):
+            raise ValueError(f"no basis of sketches: it stretches or shifts vectors by more than {MOST_STRETCH:g}")
+        return cls(matrix=matrix, mean=mean, step=step, stretch=stretch)
 
     def _lets_through(self, rows: Rows, threshold: float) -> float:
         """Which share of the pairs of some of these vectors, no vector with itself."""
@@ -118,8 +157,8 @@ class Basis:
 
     def sketch(self, rows: Rows) -> Sketches:
         """Sketches of vectors of the dims that this basis is for; ValueError for others."""
-        if rows.vectors.shape[1] != len(self.mean):
-            raise ValueError(f"a basis for {len(self.mean)} dims cannot sketch vectors of {rows.vectors.shape[1]}")
+        if rows.vectors.shape[1] != self.dims:
+            raise ValueError(f"a basis for {self.dims} dims cannot sketch vectors of {rows.vectors.shape[1]}")
         points = (rows.vectors / rows.norms[:, np.newaxis] - self.mean) @ self.matrix.T
         values = np.clip(np.rint(points / self.step), -MOST, MOST)
         left = np.square(points - self.step * values)
@@ -139,12 +178,14 @@ class Basis:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as parts:
                 matrix, mean, step = parts["matrix"], parts["mean"], float(parts["step"])
-        except (OSError, KeyError, EOFError, TypeError) as error:
+            return cls.of(matrix=np.asarray(matrix), mean=np.asarray(mean), step=step)
+        except Exception as error:  # zipfile, zlib, NumPy's parser of headers: a torn archive raises all sorts
             raise ValueError(f"these bytes are no basis of sketches: {error}") from error
-        fits = matrix.dtype == mean.dtype == np.float64 and matrix.shape[1:] == mean.shape and len(matrix) >= HEAD
-        if not (fits and step > 0 and np.isfinite(matrix).all() and np.isfinite(mean).all()):
-            raise ValueError("these bytes are no basis of sketches: other numbers or shapes")
-        return cls(matrix=matrix, mean=mean, step=step, stretch=_stretch(matrix))
+
+
+def _is_within(numbers: Wide) -> bool:
+    """Whether all are finite and small enough to be squared."""
+    return bool((np.abs(numbers) <= MOST_STRETCH).all())
 
 
 def _stretch(matrix: Wide) -> float:
@@ -175,6 +216,17 @@ class SketchIndex:
             done += self._blocks[block].fill(filled, sketches.values[part], sketches.errors[part])
             self._count += len(sketches.values[part])
 
+    def part(self, first: int, last: int) -> Sketches:
+        """The sketches at places `first` to `last`, without it."""
+        parts = [
+            self._blocks[block].part(max(0, first - block * self._block_rows), last - block * self._block_rows)
+            for block in range(first // self._block_rows, -(-last // self._block_rows))
+        ]
+        return Sketches(
+            values=np.concatenate([part.values for part in parts]),
+            errors=np.concatenate([part.errors for part in parts]),
+        )
+
     def near(
         self,
         queries: Sketches,
@@ -187,8 +239,11 @@ class SketchIndex:
     ) -> Pairs | None:
         """Every pair (query, place in the span) that could reach the threshold, ascending; None for more than `room`.
 
-        Threads and path change nothing but the time it takes.
+        Threads and path change nothing but the time it takes. ValueError for a threshold that is no similarity.
         """
+        if not -1.0 <= threshold <= 1.0:
+            raise ValueError(f"a threshold of similarity lies in [-1, 1], not {threshold}")
+        span = span[0], min(span[1], len(self))
         bound = self.basis.stretch * math.sqrt(2.0 - 2.0 * threshold + 2.0**-48)
         side, most = self._query_side(queries, bound), _coarsely(queries.errors, self.basis.step)
 
@@ -198,7 +253,7 @@ class SketchIndex:
             found = _in_tiles(side, kept, (max(0, span[0] - start), min(self._block_rows, span[1] - start)), room, path)
             return None if found is None else found + np.array([0, start])
 
-        blocks = range(span[0] // self._block_rows, -(-min(span[1], len(self)) // self._block_rows))
+        blocks = range(span[0] // self._block_rows, -(-span[1] // self._block_rows))
         with ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(look, blocks) if threads > 1 else map(look, blocks))
         found = [part for part in parts if part is not None]
@@ -248,13 +303,19 @@ class _Block:
         self._latest = None
         return len(values)
 
+    def part(self, first: int, last: int) -> Sketches:
+        """The sketches of rows `first` to `last`, without it, or to the last there is."""
+        values = np.concatenate([as_rows(self._tiles), self._tails], axis=1)
+        return Sketches(values=values[first:last], errors=self._errors[first:last])
+
     def side(self, bound: float, most: tuple[float, float], step: float) -> Side:
         """The rows with their floors, which are kept for the next time: batch after batch asks for the same."""
-        if self._latest is None or self._latest[0] != (bound, most):
+        latest = self._latest
+        if latest is None or latest[0] != (bound, most):
             floors = [self._floors(column, bound, most[column], step) for column in (0, 1)]
             side = Side(heads=self._tiles, tails=self._tails, floors=floors[0], full=floors[1])
-            self._latest = ((bound, most), side)
-        return self._latest[1]
+            latest = self._latest = ((bound, most), side)
+        return latest[1]
 
     def _floors(self, column: int, bound: float, most: float, step: float) -> Counts:
         errors = self._errors[:, column].astype(np.float64)
