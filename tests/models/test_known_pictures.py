@@ -26,6 +26,7 @@ from models.drawing import DrawRequest
 from models.embedding import EmbedRequest, Encoder
 from models.openmoji_painter import OpenmojiPainter
 from models.picture import ALGORITHMIC, LARGEST_SIDE, Picture
+from models.picture_file import read_picture_file
 from models.scene_clip_encoder import SceneClipEncoder
 
 CAPTIONS = {
@@ -240,3 +241,76 @@ def test_a_hard_file_is_refused_in_one_sentence(data: bytes, said: str) -> None:
 def test_exif_that_turns_nothing_is_no_matter(content: bytes) -> None:
     picture = Picture.from_bytes(with_chunk(GOOD.data, b"eXIf", content))
     assert picture.pixel_sha256 == GOOD.pixel_sha256
+
+
+# The same files, to be looked at
+
+
+def ramp() -> NDArray[np.uint16]:
+    return np.linspace(0, 65_535, 256).astype(np.uint16).reshape(16, 16)
+
+
+GREY = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
+
+
+def readable_files() -> Iterator[tuple[str, bytes, NDArray[np.uint8]]]:
+    """What it is, the file, and the pixels that it is read as."""
+    rgb = np.asarray(RGB)
+    stills = {"save_all": True, "append_images": [RGB.rotate(180)], "lossless": True}
+    clear = RGB.copy()
+    clear.putalpha(0)
+    yield "alpha", saved(clear, "PNG"), np.full_like(rgb, 255)
+    yield "a transparent colour", saved(Image.new("RGB", (4, 4)), "PNG", transparency=(0, 0, 0)), GREY[-1:, -1:]
+    yield "greyscale", saved(Image.fromarray(GREY[:, :, 0]), "PNG"), GREY
+    yield "16 bits", saved(Image.fromarray(ramp()), "PNG"), GREY
+    yield "16 bits in a TIFF", saved(Image.fromarray(ramp()), "TIFF"), GREY
+    yield "a palette", saved(RGB.convert("P"), "PNG"), np.asarray(RGB.convert("P").convert("RGB"))
+    yield "CMYK", saved(RGB.convert("CMYK"), "TIFF"), rgb
+    yield "an animated WebP", saved(RGB, "WEBP", **stills), rgb
+    yield "an animated PNG", saved(RGB, "PNG", **stills), rgb
+    for orientation in range(1, 9):
+        tags = Image.Exif()
+        tags[0x0112] = orientation
+        yield f"turned {orientation}", saved(unturned(RGB, orientation), "PNG", exif=tags), rgb
+
+
+def unturned(image: Image.Image, orientation: int) -> Image.Image:
+    """The pixels that EXIF's orientation makes `image` of."""
+    ways = Image.Transpose
+    undo = {
+        2: ways.FLIP_LEFT_RIGHT, 3: ways.ROTATE_180, 4: ways.FLIP_TOP_BOTTOM, 5: ways.TRANSPOSE,
+        6: ways.ROTATE_90, 7: ways.TRANSVERSE, 8: ways.ROTATE_270,
+    }  # fmt: skip
+    return image.transpose(undo[orientation]) if orientation in undo else image
+
+
+@pytest.mark.parametrize(
+    ("data", "pixels"), [pytest.param(data, pixels, id=name) for name, data, pixels in readable_files()]
+)
+def test_a_hard_file_that_is_only_looked_at_has_defined_pixels(data: bytes, pixels: NDArray[np.uint8]) -> None:
+    found = read_picture_file(data).pixels()
+    assert np.array_equal(found, np.broadcast_to(pixels, found.shape))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_that_exif_turns_has_the_vector_of_the_upright_one(eye: Eye, orientation: int) -> None:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    upright = Image.fromarray(drawn("boat").pixels())
+    photograph = read_picture_file(saved(unturned(upright, orientation), "JPEG", exif=tags, quality=90))
+    assert cosine(eye.see(drawn("boat")), eye.see(photograph)) >= eye.thresholds.image
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(GOOD.data[: len(GOOD.data) // 2], id="cut off"),
+        pytest.param(saved(RGB, "JPEG")[:300], id="half a JPEG"),
+        pytest.param(claiming(40_000, 40_000), id="a bomb"),
+        pytest.param(saved(Image.fromarray(ramp().astype(np.float32)), "TIFF"), id="broken numbers"),
+        pytest.param(saved(Image.fromarray(ramp().astype(np.int32)), "TIFF"), id="numbers of 32 bits"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_refused_in_one_sentence(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"^it is no picture that can be read \([^\n]*\)$"):
+        read_picture_file(data)
