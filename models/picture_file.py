@@ -20,8 +20,8 @@ def read_picture_file(data: bytes) -> Picture:
     """The first still of a file, upright, on white, no side above 2048 pixels; ValueError when it is no picture.
 
     EXIF's turns are applied, grey and palettes become RGB, CMYK as Pillow converts it, 16 bits of grey the nearest of
-    8; wider numbers, whose white nobody knows, are refused. A picture as interlake writes it stays as it is. For looking
-    at, not for keeping: other marks are lost.
+    8; wider numbers, whose white nobody knows, are refused. A picture as interlake writes it stays as it is. This
+    is for looking at, not for keeping: other marks are lost.
     """
     if len(data) > LARGEST_FILE:
         raise ValueError(f"it has {len(data):,} bytes, more than {LARGEST_FILE:,}")
