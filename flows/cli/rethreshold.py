@@ -36,7 +36,7 @@ Record = Mapping[str, Any]
 @click.option("--text", type=float, help="From which similarity of captions turns are the same, 0 to 1.")
 @click.option("--policy", type=click.Choice(POLICIES), help="Which of the two thresholds must be reached.")
 @click.option("--apply", "is_meant", is_flag=True, help="Decide by them, and put them into interlake.toml.")
-@click.option("--examples", type=click.IntRange(0, 10_000), default=5, show_default=True, help="So many of each kind.")
+@click.option("--examples", type=click.IntRange(0, 10_000), default=5, show_default=True, help="So many are shown.")
 @click.option("--lock-timeout", type=LOCK_SECONDS, show_default="as the settings say", help=LOCK_HELP)
 @json_option
 def rethreshold(
@@ -124,12 +124,11 @@ def _words(thresholds: Record) -> str:
 
 def _shifts(found: Record, would: str) -> Iterator[str | Line]:
     """Samples and turns that stand otherwise, with examples, and what that comes to."""
-    verbs = ("come", "go", "be flagged", "be freed") if would else ("came", "went", "were flagged", "were freed")
+    verbs = ("come back", "go", "be flagged", "be freed") if would else ("came back", "went", "flagged", "freed")
     shifts = found["shifts"]
     for (name, noun, word), verb in zip(_SHIFTS, verbs, strict=True):
-        shift, extra = shifts[name], " back" if name == "back" else ""
-        yield f"{counted(shift['count'], noun)} {would}{verb}{extra}"
-        yield from ((2, _example(each, word)) for each in shift["examples"])
+        yield f"{counted(shifts[name]['count'], noun)} {would}{verb}"
+        yield from ((2, _example(each, word)) for each in shifts[name]["examples"])
     before = "now" if would else "before"
     yield (
         f"kept {found['kept']} samples ({before} {found['kept_before']}), "

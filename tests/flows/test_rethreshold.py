@@ -25,7 +25,7 @@ from storage.errors import LakeBusy
 from storage.lake import Lake
 from storage.lock import hold
 from storage.query import query
-from storage.turns_table import kept_vectors
+from storage.kept_rows import kept_vectors
 from tests.flows.casts import Troupe, assert_fsck_finds_nothing, fake_lake, grow, maintain
 from tests.flows.conftest import Interlake
 from tests.flows.eventful_lake import change_settings, make_again
@@ -41,9 +41,8 @@ OTHERS = (
     AskedThresholds(image=0.9, text=0.9),
     AskedThresholds(image=0.75, policy="image"),
     AskedThresholds(image=0.99, text=0.7, policy="either"),
-    AskedThresholds(image=1.0, text=1.0),
 )
-NONE_SAME = OTHERS[-1]
+NONE_SAME = AskedThresholds(image=1.0, text=1.0)
 
 
 class GradedEncoder(FakeEncoder):
