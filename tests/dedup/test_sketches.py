@@ -144,6 +144,17 @@ def test_floors_are_rounded_down(rotation: int) -> None:
     assert listed(near(index_of(basis, pair[1:]), pair[:1], cosine(pair[0], pair[1]))) == [(0, 0)]
 
 
+@pytest.mark.parametrize("dims", [32, 64])
+@pytest.mark.parametrize(("base", "mine", "theirs"), [(100.5, 0.003, -0.003), (100, 0, 0.504), (100, 0.504, 0)])
+def test_what_rounding_leaves_counts_on_both_sides(dims: int, base: float, mine: float, theirs: float) -> None:
+    """Entries that are all but alike fall to different whole numbers, by rounding of both vectors or of either."""
+    signs = np.resize([1.0, -1.0], dims)
+    pair = np.stack([unit(*(base + off * signs)) for off in (mine, theirs)])
+    basis = Basis.of(matrix=np.eye(64, dims), mean=np.zeros(dims), step=1 / (base * math.sqrt(dims)))
+    assert len(np.unique(basis.sketch(Rows.of(pair)).values[:, :dims], axis=0)) == 2
+    assert listed(near(index_of(basis, pair[1:]), pair[:1], cosine(pair[0], pair[1]))) == [(0, 0)]
+
+
 def test_what_lies_beyond_the_step_is_cut_off_and_found_nevertheless() -> None:
     source = np.random.default_rng(3)
     usual, centre = some_vectors(source, 200, 64, "clustered"), unit(*source.standard_normal(64))
@@ -277,6 +288,15 @@ def test_sketches_packed_are_unpacked_bit_for_bit(case: Case, rows: int) -> None
     assert np.array_equal(again.errors, sketched.errors)
     assert again.values.dtype == np.int8
     assert again.errors.dtype == np.float32
+
+
+def test_sketches_can_be_taken_out_of_an_index_again(case: Case) -> None:
+    index, _, kept = case
+    sketched = index.basis.sketch(Rows.of(kept))
+    for first, last in ((0, 100), (0, 1), (31, 33), (32, 64), (99, 100), (5, 90)):
+        part = index.part(first, last)
+        assert np.array_equal(part.values, sketched.values[first:last])
+        assert np.array_equal(part.errors, sketched.errors[first:last])
 
 
 def archive(*, matrix: object, mean: object = None, step: object = None) -> bytes:
