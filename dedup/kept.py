@@ -100,6 +100,15 @@ class KeptTurns:
             self._sample_ids.append(key.sample_id)
             self._turns.append(key.turn)
 
+    def keys(self, first: int, last: int) -> list[TurnKey]:
+        """The names of the turns at places `first` to `last`, without it."""
+        pairs = zip(self._sample_ids[first:last], self._turns[first:last], strict=True)
+        return [TurnKey(sample_id=sample_id, turn=turn) for sample_id, turn in pairs]
+
+    def rows(self, kind: Kind, places: NDArray[np.int64]) -> Rows:
+        """Vectors of one kind at some places."""
+        return Rows.of(self._fetch(kind, places))
+
     def adopt(self, kind: Kind, index: SketchIndex) -> None:
         """Use sketches of the first turns that are here, in their order, which somebody has kept."""
         self._sketched[kind] = _Sketched(index, fitted_at=len(self))
@@ -121,7 +130,7 @@ class KeptTurns:
         None when there are more than `room`; never with one place and room for the rows.
         """
         if len(self) < self._sketch_from:
-            mine, theirs = _part(new, kind), Rows.of(self._fetch(kind, np.arange(*span)))
+            mine, theirs = _part(new, kind), self.rows(kind, np.arange(*span))
             found = close_pairs(mine.directions(), theirs, threshold) + np.array([0, span[0]])
             return found if len(found) <= room else None
         sketched = self._sketched_by(kind, threshold)
@@ -147,11 +156,11 @@ class KeptTurns:
         found = self._sketched.get(kind)
         if found is None or found.is_worn(len(self)):
             some = np.unique(np.linspace(0, len(self) - 1, min(len(self), FIT_ROWS)).astype(np.int64))
-            basis = Basis.fit(Rows.of(self._fetch(kind, some)), threshold)
+            basis = Basis.fit(self.rows(kind, some), threshold)
             found = self._sketched[kind] = _Sketched(SketchIndex(basis, BLOCK_ROWS), fitted_at=len(self))
         for first in range(len(found.index), len(self), BLOCK_ROWS):
             places = np.arange(first, min(first + BLOCK_ROWS, len(self)))
-            found.index.append(found.index.basis.sketch(Rows.of(self._fetch(kind, places))))
+            found.index.append(found.index.basis.sketch(self.rows(kind, places)))
         return found
 
     def _fetch(self, kind: Kind, places: NDArray[np.int64]) -> Matrix:

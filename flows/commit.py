@@ -13,7 +13,6 @@ from storage.errors import TakenOver
 from storage.packages import PackageDraft
 from storage.records import DecisionRow
 from storage.slots import taken_over
-from storage.turns_table import kept_vectors
 from storage.versions import Version
 from storage.writing import writing
 
@@ -40,7 +39,7 @@ class Committer:
             encoder=shop.encoder,
             licences=licences_of(shop.roles),
         )
-        self._index = KeptIndex(shop.lake, shop.encoder, read_all=kept_vectors)
+        self._index = KeptIndex(shop.lake, shop.encoder)
 
     def commit(self, batch: FinishedBatch) -> Committed:
         """Commit one batch as one version. ValueError for rows that may not enter a lake; then nothing has changed."""
@@ -56,6 +55,7 @@ class Committer:
             package = self._packer.pack(batch, there_already(self._lake, batch, head))
             version = writer.commit([package, PackageDraft("decision", decisions)], run_id=run_id)
             self._index.add(decision.keepers, version.number)
+            self._index.store_sketches()
         outcomes = {
             row.sample_id: row.outcome for row in decisions if isinstance(row, DecisionRow) and row.turn is None
         }

@@ -9,10 +9,10 @@ from dedup.kept import KeptTurns
 from dedup.turns import TurnVectors
 from flows.deciding import Ruling
 from storage.embeddings import Standing, embedded_turns, read_standing
+from storage.kept_rows import KeptVectors
 from storage.lake import Lake
 from storage.records import DecisionRow, DuplicateRow
 from storage.slots import siblings
-from storage.turns_table import KeptVectors
 from storage.versions import Version
 
 MOVE, RETHRESHOLD = "reembed", "rethreshold"

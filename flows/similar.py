@@ -21,9 +21,9 @@ from models.errors import ModelError
 from models.picture import Picture
 from models.picture_file import LARGEST_FILE, read_picture_file
 from storage.embeddings import embedded_turns
+from storage.kept_rows import KeptVectors
 from storage.lake import Lake
 from storage.nearest import Kind, Neighbourhood
-from storage.turns_table import KeptVectors
 from storage.versions import Version
 
 SPARE = 32

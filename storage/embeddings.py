@@ -7,11 +7,11 @@ from typing import cast
 import numpy as np
 import polars as pl
 
+from storage.kept_rows import KeptVectors
 from storage.lake import Lake
 from storage.records import DecisionRow, EmbeddingRow, TurnRow, VectorRow, from_arrow
 from storage.tables import Among
 from storage.turn_rows import Floats, find_vectors
-from storage.turns_table import KeptVectors
 from storage.versions import Version
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from storage.embeddings import embedded_turns, read_standing
+from storage.kept_rows import KeptVectors
 from storage.lake import Lake
 from storage.turn_rows import decided_samples, find_vectors, made_in, shown_turns
-from storage.turns_table import KeptVectors
 from storage.versions import Version
 
 

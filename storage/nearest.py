@@ -11,10 +11,11 @@ from typing import Literal, TypeAlias
 import pyarrow as pa
 
 from storage.errors import LakeDamaged
+from storage.kept_rows import KeptVectors
 from storage.lake import Lake
 from storage.projection import table_folder
 from storage.turn_rows import Floats
-from storage.turns_table import VECTORS, KeptVectors, id_filters, matrix, open_at
+from storage.turns_table import VECTORS, id_filters, matrix, open_at
 from storage.versions import Version
 
 Kind: TypeAlias = Literal["image", "text"]

@@ -16,6 +16,7 @@ from storage.packages import unseal
 from storage.versions import Version, version_path
 
 TABLE = "turns"
+SKETCHES = "sketches"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

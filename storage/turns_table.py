@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import lancedb
-import polars as pl
 import pyarrow as pa
 from lancedb.table import LanceTable
 
@@ -37,11 +36,9 @@ from storage.turn_rows import (
 from storage.versions import Version
 
 __all__ = [
-    "KeptVectors",
     "StoredTurn",
     "bring_up",
     "count",
-    "kept_vectors",
     "lance_version_of",
     "open_at",
     "read_turns",
@@ -53,23 +50,10 @@ HINT = Path("_versions", "latest_version_hint.json")
 """LanceDB's note of its newest version; a torn or wrong one does no harm, it looks for itself then."""
 VERSIONS_PER_SYNC = 64
 ADD_ROWS = 128
-READ_ROWS = 4096
 IDS_PER_FILTER = 500
 VECTORS = ("image_vector", "text_vector")
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.:-]+")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptVectors:
-    """An unflagged turn's unit vectors, float32, of the encoder's length; `version` completed its sample."""
-
-    sample_id: str
-    turn: int
-    version: int
-    encoder: str
-    image: Floats
-    text: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,35 +345,6 @@ def read_turns(lake: Lake, version: Version, sample_id: str) -> list[StoredTurn]
 
 def _fetch_images(table: LanceTable, row_ids: list[int]) -> list[bytes]:
     return cast("list[bytes]", table.fetch_blobs("image", row_ids).to_pylist()) if row_ids else []
-
-
-def kept_vectors(lake: Lake, version: Version) -> Iterator[KeptVectors]:
-    """The vectors of all unflagged turns by version, sample id and turn; pictures are not read."""
-    table = open_at(lake, version)
-    if "image_vector" not in table.schema.names:
-        return
-    keys = (
-        table.search()
-        .where("NOT flagged")
-        .select(["version", "sample_id", "turn"])
-        .with_row_id(with_row_id=True)
-        .to_arrow()
-    )
-    order = cast("pl.DataFrame", pl.from_arrow(keys)).sort("version", "sample_id", "turn")["_rowid"]
-    for first in range(0, len(order), READ_ROWS):
-        yield from _read_vectors(table, order[first : first + READ_ROWS].to_list())
-
-
-def _read_vectors(table: LanceTable, row_ids: Sequence[int]) -> list[KeptVectors]:
-    names = ["version", "sample_id", "turn", "encoder", *VECTORS]
-    found = table.take_row_ids(list(row_ids)).select(names).with_row_id().to_arrow()
-    image, text = (matrix(found[name]) for name in VECTORS)
-    places = {row_id: place for place, row_id in enumerate(found["_rowid"].to_pylist())}
-    rows = found.select(names[:4]).to_pylist()
-    return [
-        KeptVectors(**rows[place], image=image[place], text=text[place])
-        for place in (places[row_id] for row_id in row_ids)
-    ]
 
 
 def matrix(vectors: "pa.ChunkedArray[Any]") -> Floats:

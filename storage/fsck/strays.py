@@ -15,7 +15,7 @@ from storage.history import LOCK as HISTORY_LOCK
 from storage.history import history_path
 from storage.lake import ASIDE, FOLDERS, MARK, STAGING, Lake
 from storage.lock import is_held
-from storage.projection import TABLE, lance_folder
+from storage.projection import SKETCHES, TABLE, lance_folder
 from storage.records import ClaimRow, RunEndRow, RunStartRow
 from storage.slots import is_alive
 from storage.spool import torn_parts
@@ -144,7 +144,7 @@ def _foreign(lake: Lake) -> Iterator[Stray]:
     known = {*FOLDERS, *_LOCKS, COMPACT, MARK, SETTINGS, history_path(lake).name, lance_folder(lake).name}
     places: Sequence[tuple[Path, Collection[str]]] = (
         (lake.path, known),
-        (lance_folder(lake), {f"{TABLE}.lance", CHAIN_FILE}),
+        (lance_folder(lake), {f"{TABLE}.lance", f"{SKETCHES}.lance", CHAIN_FILE}),
     )
     for folder, names in places:
         for path in _listed(folder):

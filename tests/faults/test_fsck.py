@@ -25,7 +25,8 @@ from storage.lake import Lake
 from storage.packages import PackageDraft
 from storage.projection import lance_folder, lance_version_of, table_folder
 from storage.records import TABLES, DecisionRow, Row, TurnRow
-from storage.turns_table import StoredTurn, kept_vectors, open_at, read_turns
+from storage.kept_rows import kept_vectors
+from storage.turns_table import StoredTurn, open_at, read_turns
 from storage.writing import writing
 from tests.faults.damages import DAMAGES, empty, every_byte_below, flip_bit, halve, remove, zero
 from tests.flows.casts import Troupe, fake_lake, grow

@@ -22,7 +22,8 @@ from storage.lake import Lake
 from storage.lock import hold
 from storage.query import query
 from storage.records import CallRow, EmbeddingRow
-from storage.turns_table import kept_vectors, rebuild
+from storage.kept_rows import kept_vectors
+from storage.turns_table import rebuild
 from tests.flows.casts import Troupe, fake_lake, grow
 
 GROWN = BuildOptions(new_topics=3, samples_per_topic=2, turns=2)

@@ -22,10 +22,10 @@ from flows.settings import FILE, read_settings
 from models.embedding import Embedding, EmbedRequest
 from models.fakes import FakeEncoder
 from storage.errors import LakeBusy
+from storage.kept_rows import kept_vectors
 from storage.lake import Lake
 from storage.lock import hold
 from storage.query import query
-from storage.turns_table import kept_vectors
 from tests.flows.casts import Troupe, assert_fsck_finds_nothing, fake_lake, grow, maintain
 from tests.flows.conftest import Interlake
 from tests.flows.eventful_lake import change_settings, make_again

@@ -21,7 +21,7 @@ from models.openmoji_painter import OpenmojiPainter
 from models.scene_clip_encoder import SceneClipEncoder
 from storage.lake import Lake
 from storage.query import query
-from storage.turns_table import KeptVectors, kept_vectors
+from storage.kept_rows import KeptVectors, kept_vectors
 from tests.flows.casts import Troupe, fake_lake, grow, maintain
 from tests.flows.conftest import Interlake
 from tests.flows.eventful_lake import HalfBlindEncoder

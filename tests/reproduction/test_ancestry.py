@@ -23,7 +23,7 @@ from storage.lake import Lake
 from storage.query import query
 from storage.records import CallRow
 from storage.tables import read_compact
-from storage.turns_table import KeptVectors, kept_vectors
+from storage.kept_rows import KeptVectors, kept_vectors
 from tests.flows.casts import Troupe, fake_lake, grow
 from tests.flows.conftest import Interlake
 from tests.flows.eventful_lake import (

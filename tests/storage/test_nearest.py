@@ -15,7 +15,8 @@ from storage.nearest import Kind, Neighbourhood
 from storage.projection import lance_version_of, table_folder
 from storage.turn_rows import Floats
 from storage.turns_index import covered_rows, index_vectors
-from storage.turns_table import bring_up, count, kept_vectors, open_at, rebuild
+from storage.kept_rows import kept_vectors
+from storage.turns_table import bring_up, count, open_at, rebuild
 from storage.turns_upkeep import optimize
 from storage.versions import Version
 from storage.writing import Writer, writing

@@ -13,13 +13,13 @@ from PIL import Image
 
 from storage.durable import write_durably
 from storage.errors import LakeDamaged, NoSuchThing
+from storage.kept_rows import kept_vectors
 from storage.lake import Lake
 from storage.projection import table_folder
 from storage.turns_table import (
     StoredTurn,
     bring_up,
     count,
-    kept_vectors,
     lance_version_of,
     open_at,
     read_turns,

@@ -15,7 +15,8 @@ from models.fake_server import FakeServer
 from storage.history import publish
 from storage.lake import Lake
 from storage.query import query
-from storage.turns_table import kept_vectors, read_turns, rebuild
+from storage.kept_rows import kept_vectors
+from storage.turns_table import read_turns, rebuild
 from tests.flows.casts import grow
 from tests.flows.test_build import assert_conserved
 from tests.torch_adapters.tiny_open_clip import write_tiny_clip
