@@ -225,6 +225,16 @@ def test_blocks_that_fill_bit_by_bit_equal_those_filled_at_once(case: Case, size
         assert listed(near(pieces, new, 0.7)) == [pair for pair in everything if pair[1] < len(pieces)]
 
 
+def test_rows_that_come_after_a_question_have_floors_of_their_own() -> None:
+    source = np.random.default_rng(7)
+    vectors = some_vectors(source, 40, 64, "isotropic")
+    basis = some_basis(source, vectors, "of one point", 0.9)
+    index = index_of(basis, vectors[:1], 64)
+    for end in (1, 5, 16, 40):
+        index.append(basis.sketch(Rows.of(vectors[len(index) : end])))
+        assert listed(near(index, vectors[:3], 0.9)) == [(query, place) for query in range(3) for place in range(end)]
+
+
 def test_threads_and_paths_change_nothing(case: Case) -> None:
     index, new, _ = case
     queries, wanted = index.basis.sketch(Rows.of(new)), listed(near(index, new, 0.7))
