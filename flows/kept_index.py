@@ -52,7 +52,8 @@ class KeptIndex:
         self._read_all = read_all
         self._fetch_from = fetch_from
         self._sketch_from = sketch_from
-        self._stored: dict[Kind, int] = {}
+        self._stored: dict[Kind, tuple[Basis, int]] = {}
+        """Of how many turns, from the first on, sketches by a basis are stored."""
         self.turns = KeptTurns(encoder=encoder, sketch_from=sketch_from)
         self.known = 0
         """The version whose turns are here, 0 before any is."""
@@ -79,12 +80,14 @@ class KeptIndex:
             return
         for kind in KINDS:
             index = self.turns.sketches(kind)
-            first = self._stored.get(kind, 0)
-            if index and first > len(index):  # the basis was fitted anew
+            if index is None:
+                continue
+            basis, first = self._stored.get(kind, (None, 0))
+            if basis is not index.basis:
                 first = 0
-            if index and len(index) - first >= STORE_FROM:
+            if len(index) - first >= STORE_FROM:
                 store_sketches(self._lake, self._encoder, kind, self._as_stored(index, first))
-                self._stored[kind] = len(index)
+                self._stored[kind] = (index.basis, len(index))
 
     def _as_stored(self, index: SketchIndex, first: int) -> StoredSketches:
         keys = self.turns.keys(first, len(index))
@@ -146,7 +149,7 @@ class KeptIndex:
             index.append(Sketches.unpacked(packed))
         kept.adopt(kind, index)
         gaps = np.flatnonzero(known < 0)
-        self._stored[kind] = int(gaps[0]) if gaps.size else len(known)
+        self._stored[kind] = (basis, int(gaps[0]) if gaps.size else len(known))
 
     def _refuse_others(self, encoders: Iterable[str]) -> None:
         if any(encoder != self._encoder for encoder in encoders):

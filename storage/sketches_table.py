@@ -5,15 +5,14 @@ anew from the vectors. Knows nothing of what a sketch is.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import lancedb
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from lancedb.table import LanceTable
 from numpy.typing import NDArray
 
 from storage.canonical import canonical_bytes
@@ -46,7 +45,7 @@ class StoredSketches:
 
 def read_sketches(lake: Lake, encoder: str, kind: str) -> StoredSketches | None:
     """What is stored of an encoder's vectors of one kind, by the basis that was stored last; None for nothing."""
-    pieces = [piece for piece in _read_pieces(lake) if (piece["encoder"], piece["kind"]) == (encoder, kind)]
+    pieces = [piece for piece in _read_pieces(lake) or () if (piece["encoder"], piece["kind"]) == (encoder, kind)]
     if not pieces:
         return None
     basis = pieces[-1]["basis"]
@@ -71,13 +70,16 @@ def store_sketches(lake: Lake, encoder: str, kind: str, new: StoredSketches) -> 
         )
         for first in range(0, new.keys.height, PIECE_ROWS)
     ]
-    others = [row for row in _read_pieces(lake) if _is_of_another_basis(row, rows[:1])]
-    if others or (table := _open(lake)) is None:
-        kept = [row for row in _read_pieces(lake) if row not in others]
-        connection = lancedb.connect(str(lance_folder(lake)))
-        connection.create_table(SKETCHES, pa.Table.from_pylist([*kept, *rows], schema=_SCHEMA), mode="overwrite")
+    there = _read_pieces(lake)
+    kept = [row for row in there or () if not _is_of_another_basis(row, rows[:1])]
+    connection = lancedb.connect(str(lance_folder(lake)))
+    if there is not None and len(kept) == len(there):
+        connection.open_table(SKETCHES).add(pa.Table.from_pylist(rows, schema=_SCHEMA))
     else:
-        table.add(pa.Table.from_pylist(rows, schema=_SCHEMA))
+        if there is None:
+            connection.drop_table(SKETCHES, ignore_missing=True)
+        whole = pa.Table.from_pylist([*kept, *rows], schema=_SCHEMA)
+        connection.create_table(SKETCHES, whole, mode="create" if there is None else "overwrite")
 
 
 def _is_of_another_basis(row: dict[str, Any], new: Sequence[dict[str, Any]]) -> bool:
@@ -87,26 +89,13 @@ def _is_of_another_basis(row: dict[str, Any], new: Sequence[dict[str, Any]]) -> 
     )
 
 
-def _open(lake: Lake) -> LanceTable | None:
-    """The table; None when there is none, or none that can be read."""
+def _read_pieces(lake: Lake) -> list[dict[str, Any]] | None:
+    """Every piece that is as it was written, in that order; None when there is no table, or none that can be read."""
     try:
-        return cast("LanceTable", lancedb.connect(str(lance_folder(lake))).open_table(SKETCHES))
+        rows = lancedb.connect(str(lance_folder(lake))).open_table(SKETCHES).to_arrow().to_pylist()
     except (OSError, RuntimeError, ValueError):
         return None
-
-
-def _read_pieces(lake: Lake) -> Iterator[dict[str, Any]]:
-    """Every piece that is as it was written, in that order."""
-    table = _open(lake)
-    if table is None:
-        return
-    try:
-        rows = table.to_arrow().to_pylist()
-    except (OSError, RuntimeError, ValueError):
-        return
-    for row in rows:
-        if row == _sealed({name: value for name, value in row.items() if name != "sha256"}):
-            yield row
+    return [row for row in rows if row == _sealed({name: value for name, value in row.items() if name != "sha256"})]
 
 
 def _sealed(row: dict[str, Any]) -> dict[str, Any]:

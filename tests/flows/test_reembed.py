@@ -18,11 +18,11 @@ from models.identity import ModelIdentity
 from storage import turn_rows
 from storage.embeddings import embedded_turns, read_standing
 from storage.errors import LakeBusy, LakeDamaged
+from storage.kept_rows import kept_vectors
 from storage.lake import Lake
 from storage.lock import hold
 from storage.query import query
 from storage.records import CallRow, EmbeddingRow
-from storage.kept_rows import kept_vectors
 from storage.turns_table import rebuild
 from tests.flows.casts import Troupe, fake_lake, grow
 

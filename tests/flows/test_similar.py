@@ -19,9 +19,9 @@ from models.chat import ChatRequest, TextPart
 from models.fakes import FakeChat, minimal_json
 from models.openmoji_painter import OpenmojiPainter
 from models.scene_clip_encoder import SceneClipEncoder
+from storage.kept_rows import KeptVectors, kept_vectors
 from storage.lake import Lake
 from storage.query import query
-from storage.kept_rows import KeptVectors, kept_vectors
 from tests.flows.casts import Troupe, fake_lake, grow, maintain
 from tests.flows.conftest import Interlake
 from tests.flows.eventful_lake import HalfBlindEncoder
