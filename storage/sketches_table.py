@@ -5,6 +5,7 @@ anew from the vectors. Knows nothing of what a sketch is.
 """
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,7 @@ def store_sketches(lake: Lake, encoder: str, kind: str, new: StoredSketches) -> 
         connection.open_table(SKETCHES).add(pa.Table.from_pylist(rows, schema=_SCHEMA))
     else:
         if there is None:
-            connection.drop_table(SKETCHES, ignore_missing=True)
+            shutil.rmtree(lance_folder(lake) / f"{SKETCHES}.lance", ignore_errors=True)
         whole = pa.Table.from_pylist([*kept, *rows], schema=_SCHEMA)
         connection.create_table(SKETCHES, whole, mode="create" if there is None else "overwrite")
 

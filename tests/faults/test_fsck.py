@@ -21,11 +21,11 @@ from storage.compacting import compact, due, maintaining, retire
 from storage.fsck.findings import INVARIANTS, Report
 from storage.history import history_path, open_published
 from storage.history_schema import state_queries
+from storage.kept_rows import kept_vectors
 from storage.lake import Lake
 from storage.packages import PackageDraft
 from storage.projection import lance_folder, lance_version_of, table_folder
 from storage.records import TABLES, DecisionRow, Row, TurnRow
-from storage.kept_rows import kept_vectors
 from storage.turns_table import StoredTurn, open_at, read_turns
 from storage.writing import writing
 from tests.faults.damages import DAMAGES, empty, every_byte_below, flip_bit, halve, remove, zero

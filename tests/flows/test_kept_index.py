@@ -46,9 +46,8 @@ def encoder_of(lake: Lake) -> str:
 
 def opened(lake: Lake, *, is_large: bool = True) -> KeptIndex:
     """An index that fetches vectors and sketches them from the first turn on; else one as small lakes have it."""
-    index = (
-        KeptIndex(lake, encoder_of(lake), fetch_from=1, sketch_from=1) if small else KeptIndex(lake, encoder_of(lake))
-    )
+    encoder = encoder_of(lake)
+    index = KeptIndex(lake, encoder, fetch_from=1, sketch_from=1) if is_large else KeptIndex(lake, encoder)
     index.catch_up(lake.version())
     return index
 

@@ -19,11 +19,11 @@ from flows.compared import Comparison
 from flows.rerunning.choosing import Choice
 from models.errors import ContentError
 from storage.embeddings import embedded_turns
+from storage.kept_rows import KeptVectors, kept_vectors
 from storage.lake import Lake
 from storage.query import query
 from storage.records import CallRow
 from storage.tables import read_compact
-from storage.kept_rows import KeptVectors, kept_vectors
 from tests.flows.casts import Troupe, fake_lake, grow
 from tests.flows.conftest import Interlake
 from tests.flows.eventful_lake import (

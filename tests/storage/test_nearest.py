@@ -10,12 +10,12 @@ import pytest
 from dedup.similarity import cosine
 from storage.canonical import sha256_hex
 from storage.errors import LakeDamaged, NoSuchThing
+from storage.kept_rows import kept_vectors
 from storage.lake import Lake
 from storage.nearest import Kind, Neighbourhood
 from storage.projection import lance_version_of, table_folder
 from storage.turn_rows import Floats
 from storage.turns_index import covered_rows, index_vectors
-from storage.kept_rows import kept_vectors
 from storage.turns_table import bring_up, count, open_at, rebuild
 from storage.turns_upkeep import optimize
 from storage.versions import Version

@@ -13,9 +13,9 @@ from flows.settings import FILE
 from flows.studio import Studio
 from models.fake_server import FakeServer
 from storage.history import publish
+from storage.kept_rows import kept_vectors
 from storage.lake import Lake
 from storage.query import query
-from storage.kept_rows import kept_vectors
 from storage.turns_table import read_turns, rebuild
 from tests.flows.casts import grow
 from tests.flows.test_build import assert_conserved
