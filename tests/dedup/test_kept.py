@@ -196,7 +196,7 @@ OTHER_DIMS = TurnVectors(sample_id="c", turn=0, image=unit(1, 0, 0), text=unit(1
     ("message", "turns", "encoder"),
     [
         ("in the index already", [turn("a", 0, 5), turn("c", 0, 9)], "clip"),
-        ("in the index already", [turn("a", 1, 5), turn("b", 2, 9)], "clip"),
+        ("in the index already", [turn("c", 1, 5), turn("b", 2, 9)], "clip"),
         ("given twice", [turn("c", 0, 5), turn("c", 0, 9)], "clip"),
         ("has 3 dims, others have 2", [OTHER_DIMS], "clip"),
         ("re-embed", [turn("c", 0, 5)], "siglip"),
@@ -205,7 +205,7 @@ OTHER_DIMS = TurnVectors(sample_id="c", turn=0, image=unit(1, 0, 0), text=unit(1
 def test_what_is_refused_leaves_nothing_behind(message: str, turns: list[TurnVectors], encoder: str) -> None:
     store = SpilledVectors(2)
     kept = KeptTurns(encoder="clip", vectors=store, sketch_from=1)
-    kept.add([turn("a", 0, 0), turn("b", 2, 40), turn("b", 0, 80)], encoder="clip")
+    kept.add([turn("a", 0, 0), turn("b", 2, 40), turn("b", 1, 80)], encoder="clip")
     thresholds = Thresholds(image=0.9, text=0.9)
     newcomers = [turn("x", 0, 5), turn("y", 0, 120)]
     before = decide(kept, newcomers, thresholds)
@@ -214,6 +214,8 @@ def test_what_is_refused_leaves_nothing_behind(message: str, turns: list[TurnVec
     assert len(kept) == len(store) == 3
     assert "c" not in kept
     assert decide(kept, newcomers, thresholds) == before
+    kept.add([turn("a", 1, 5), turn("b", 0, 9)], encoder="clip")
+    assert len(kept) == len(store) == 5
 
 
 def test_a_chain_is_broken_where_its_middle_is_no_keeper() -> None:
