@@ -13,6 +13,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 MODELS_BIN := .venv-models/bin
 MODELS_READY := .venv-models/.ready
+BENCH_BIN := .venv-bench/bin
+BENCH_READY := .venv-bench/.ready
 INTERLAKE := $(BIN)/interlake
 KERNEL := dedup/libkernel.so
 TORCH_TESTS := tests/torch_adapters
@@ -22,7 +24,7 @@ REPRODUCTION_TESTS := tests/reproduction
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help kernel demo test test-reproduction test-faults test-models storm bench-lake bench-record train-clip lint lock clean
+.PHONY: help kernel demo test test-reproduction test-faults test-models storm bench-lake bench-record bench-dedup train-clip lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -35,10 +37,11 @@ help:
 	@echo 'make test-models  set up torch, diffusers and open_clip in .venv-models (7 GB), then the tests that need them'
 	@echo 'make bench-lake   what committing to small and large lakes costs, part by part (some ten minutes, 4 GB)'
 	@echo 'make bench-record what recording takes of calls a second, and whether its memory is bounded (some four minutes)'
+	@echo 'make bench-dedup  set up faiss in .venv-bench, then the search for near-duplicates beside other tools (half an hour, 9 GB)'
 	@echo 'make train-clip   train our own small CLIP anew into models/scene_clip (half an hour or so)'
 	@echo 'make kernel  compile the inner loop of the search for near-duplicates (make demo and make test do so)'
 	@echo 'make lint    ruff, mypy, import-linter'
-	@echo 'make lock    resolve the dependencies anew into requirements.lock and requirements-models.lock'
+	@echo 'make lock    resolve the dependencies anew into requirements.lock, requirements-models.lock and requirements-bench.lock'
 	@echo 'make clean   remove the environments and caches; lakes stay'
 
 # The stamp is taken away first and written last: an environment without it was interrupted, and is made from nothing.
@@ -66,6 +69,17 @@ $(MODELS_READY): requirements-models.lock pyproject.toml
 	@echo 'Setting up .venv-models (once, some minutes, 7 GB) ...'
 	@$(MODELS_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-models.lock
 	@$(MODELS_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e ".[embedded,torch,train]"
+	@touch $@
+
+# What .venv has, and what near-duplicates are compared with.
+$(BENCH_READY): $(READY) requirements-bench.lock
+	@test -e $@ || rm -rf .venv-bench
+	@rm -f $@
+	@test -x $(BENCH_BIN)/python || $(PYTHON) -m venv .venv-bench
+	@echo 'Setting up .venv-bench (once, a minute or two) ...'
+	@$(BIN)/uv pip sync --quiet --python $(BENCH_BIN)/python --require-hashes requirements.lock requirements-bench.lock || { \
+		echo 'uv could not do it; pip takes over (some minutes) ...'; \
+		$(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock -r requirements-bench.lock; }
 	@touch $@
 
 # Optional: without it, the same is done in numpy. GCC or Clang on x86-64; nothing of the processor at hand goes in.
@@ -111,6 +125,9 @@ bench-record: $(READY)
 bench-lake: $(READY)
 	$(BIN)/python -m tests.benchmarks.lake
 
+bench-dedup: $(BENCH_READY) $(KERNEL)
+	$(BENCH_BIN)/python -m tests.benchmarks.dedup $(if $(PLOT),--plot "$(PLOT)")
+
 train-clip: $(MODELS_READY)
 	$(MODELS_BIN)/python -m models.scene_clip_training --out models/scene_clip
 
@@ -123,8 +140,9 @@ lint: $(READY)
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 --generate-hashes -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra torch --extra train --group dev --constraint requirements.lock --universal --python-version 3.11 --generate-hashes -o requirements-models.lock
+	$(BIN)/uv pip compile --group bench --constraint requirements.lock --universal --python-version 3.11 --generate-hashes -o requirements-bench.lock
 
 clean:
 	rm -f $(KERNEL)
-	rm -rf .venv .venv-models .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-models .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find flows storage models dedup tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,8 +1,10 @@
 """The benchmarks still run; what they measure is judged by whoever runs them."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.benchmarks import lake, recording
+from tests.benchmarks import dedup, lake, recording
 
 
 def test_the_benchmark_of_the_lake_runs_small_and_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -20,4 +22,32 @@ def test_the_benchmark_of_recording_runs_small_and_says_what_it_costs(capsys: py
     printed = capsys.readouterr().out.splitlines()
     assert "calls/s without" in printed[0]
     assert printed[1].startswith("recording costs ")
+    assert not any(line.startswith(("PASS", "FAIL")) for line in printed)
+
+
+def test_the_benchmark_of_near_duplicates_runs_small_and_finds_every_pair(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [
+        "--rows",
+        "4500",
+        "--queries",
+        "40",
+        "--pairs",
+        "20",
+        "--repeats",
+        "1",
+        "--plot",
+        str(tmp_path / "near.png"),
+    ]
+    assert (
+        dedup.main([*small, "--tools", "this-numpy", "gemm", "lance-flat", "--shapes", "clustered", "--no-verdict"])
+        == 0
+    )
+    printed = capsys.readouterr().out.splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed if line.startswith("|")]
+    tools = [row for row in rows if row[0] not in {"tool", "---"}]
+    assert [row[0] for row in tools] == ["this, numpy", "numpy GEMM", "LanceDB flat"]
+    assert {row[4] for row in tools} == {"1.0000"}
+    assert (tmp_path / "near.png").read_bytes().startswith(b"\x89PNG")
     assert not any(line.startswith(("PASS", "FAIL")) for line in printed)
