@@ -24,14 +24,14 @@ typedef struct {
 } Screen;
 
 /* Looks at the rows of a tile that the head lets through (a bit of `rows` each), and writes down those that the tail
-   lets through as well; `sums` are head . head - query_floor - row_floor. Counts on where there is no room any more. */
-static int64_t look_closer(const Screen *s, int64_t count, int64_t tile, int64_t query, uint32_t rows,
-                           const int32_t *sums)
+   lets through as well; `sums` are head . head - query_floor - row_floor. Counts on where there is no room any more.
+   Inlined, so that it is compiled for the processor that its caller is for. */
+static inline __attribute__((always_inline)) int64_t look_closer(const Screen *s, int64_t count, int64_t tile,
+                                                                 int64_t query, uint32_t rows, const int32_t *sums)
 {
     const int8_t *mine = s->query_tails + query * s->tail;
-    for (int row = 0; rows; row++, rows >>= 1) {
-        if (!(rows & 1))
-            continue;
+    for (; rows; rows &= rows - 1) {
+        const int row = __builtin_ctz(rows);
         int64_t place = tile * ROWS + row;
         const int8_t *theirs = s->tails + place * s->tail;
         int32_t sum = sums[row] + s->query_floors[query] + s->row_floors[place];
