@@ -1,10 +1,13 @@
 """The turns that repeat another sample's, as it was last decided: whom, how near, and by which thresholds."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from flows.story import find_sample
+from models.perceptual import difference_hash
 from storage.lake import Lake
 from storage.query import query
+from storage.turn_rows import find_pictures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,7 @@ class FlaggedTurn:
     encoder: str
     outcome: str
     beyond: float
+    hash_bits: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +54,12 @@ WITH latest AS (
             ELSE least(image_similarity - image_threshold, text_similarity - text_threshold) END AS beyond
     FROM duplicates SEMI JOIN latest USING (decision_id) JOIN samples USING (sample_id) LEFT JOIN named USING (encoder)
 )
-SELECT version, sample_id, turn, kept_sample_id, kept_turn, image_similarity, text_similarity, image_threshold,
-    text_threshold, policy, encoder, outcome, beyond, count(*) OVER () AS count
-FROM flagged WHERE {mine} AND beyond <= '{near}'::DOUBLE ORDER BY version DESC, sample_id, turn LIMIT {limit}
+SELECT flagged.version, flagged.sample_id, flagged.turn, kept_sample_id, kept_turn, image_similarity, text_similarity,
+    image_threshold, text_threshold, policy, encoder, outcome, beyond, count(*) OVER () AS count,
+    mine.image_sha256 AS image_sha256, kept.image_sha256 AS kept_image_sha256
+FROM flagged JOIN turns AS mine USING (sample_id, turn)
+    JOIN turns AS kept ON (kept.sample_id, kept.turn) = (kept_sample_id, kept_turn)
+WHERE {mine} AND beyond <= '{near}'::DOUBLE ORDER BY flagged.version DESC, flagged.sample_id, flagged.turn LIMIT {limit}
 """
 
 
@@ -67,10 +74,22 @@ def read_flagged(
     mine = "TRUE"
     if sample is not None:
         sample_id = find_sample(lake, sample)["sample_id"]
-        mine = f"'{sample_id}' IN (sample_id, kept_sample_id)"
+        mine = f"'{sample_id}' IN (flagged.sample_id, kept_sample_id)"
     filled = _FLAGGED.format(
         mine=mine, near="infinity" if near is None else near, limit="ALL" if limit is None else limit
     )
     rows = query(lake, filled)
-    turns = tuple(FlaggedTurn(**row) for row in rows.drop("count").iter_rows(named=True))
+    hashes = _hashes(lake, {*rows["image_sha256"], *rows["kept_image_sha256"]})
+    shown = rows.drop("count", "image_sha256", "kept_image_sha256").iter_rows(named=True)
+    pairs = rows.select("image_sha256", "kept_image_sha256").iter_rows()
+    turns = tuple(
+        FlaggedTurn(**row, hash_bits=(hashes[mine] ^ hashes[kept]).bit_count())
+        for row, (mine, kept) in zip(shown, pairs, strict=True)
+    )
     return FlaggedTurns(count=rows["count"][0] if rows.height else 0, turns=turns)
+
+
+def _hashes(lake: Lake, sha256s: Set[str]) -> dict[str, int]:
+    """The perceptual hashes of pictures; LakeDamaged when one is nowhere."""
+    places = find_pictures(lake, lake.version(), sha256s)
+    return {sha256: difference_hash(place.read()) for sha256, place in places.items()}

@@ -7,11 +7,12 @@ import click
 
 from flows.cli.options import SHOWN, counted, json_option, lake_option, print_json, print_table
 from flows.evidence import short
+from models.perceptual import BITS
 
 if TYPE_CHECKING:
     from flows.repeats import FlaggedTurn
 
-COLUMNS = ("version", "turn", "repeats", "picture", "caption", "policy", "what became of it")
+COLUMNS = ("version", "turn", "repeats", "picture", "caption", "hash", "policy", "what became of it")
 _BECAME = {"duplicate": "sample dropped", "kept": "turn flagged"}
 
 
@@ -24,7 +25,8 @@ _BECAME = {"duplicate": "sample dropped", "kept": "turn flagged"}
 def duplicates(*, lake_path: Path, as_json: bool, sample: str | None, near: float | None, limit: int) -> None:
     """The turns that repeat another sample's, by the latest decisions, newest first.
 
-    A similarity stands before the threshold that held when it was decided. --near finds what other thresholds would
+    A similarity stands before the threshold that held when it was decided, and before all bits in how many of them the
+    pictures' perceptual hashes differ: evidence that decides nothing. --near finds what other thresholds would
     change first.
     """
     from dataclasses import asdict
@@ -49,6 +51,7 @@ def _row(turn: "FlaggedTurn") -> tuple[object, ...]:
         f"{turn.kept_turn} of {short(turn.kept_sample_id)}",
         f"{turn.image_similarity:.4f} of {turn.image_threshold:g}",
         f"{turn.text_similarity:.4f} of {turn.text_threshold:g}",
+        f"{turn.hash_bits} of {BITS}",
         turn.policy,
         _BECAME.get(turn.outcome, turn.outcome),
     )
