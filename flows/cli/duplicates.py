@@ -7,7 +7,6 @@ import click
 
 from flows.cli.options import SHOWN, counted, json_option, lake_option, print_json, print_table
 from flows.evidence import short
-from models.perceptual import BITS
 
 if TYPE_CHECKING:
     from flows.repeats import FlaggedTurn
@@ -51,7 +50,7 @@ def _row(turn: "FlaggedTurn") -> tuple[object, ...]:
         f"{turn.kept_turn} of {short(turn.kept_sample_id)}",
         f"{turn.image_similarity:.4f} of {turn.image_threshold:g}",
         f"{turn.text_similarity:.4f} of {turn.text_threshold:g}",
-        f"{turn.hash_bits} of {BITS}",
+        f"{turn.hash_bits} of 64",
         turn.policy,
         _BECAME.get(turn.outcome, turn.outcome),
     )
