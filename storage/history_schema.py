@@ -2,7 +2,8 @@
 
 Plain tables hold a package's rows with the `version` that brought them in, so that their state at a version is a
 filter. `samples`, `runs` and `versions` are derived. Rows of samples and runs as the packages have them lie in the
-schema `stored`. Text that is JSON stays text: a file without JSON columns opens with every build of DuckDB.
+schema `stored`. Text that is JSON stays text: a file without JSON columns opens with every build of DuckDB. `costs` is a
+view over calls, samples and topics; `storage/costs.py` says what it counts.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from storage.canonical import content_sha256
+from storage.costs import costs_sql
 from storage.records import (
     CallRow,
     ClaimRow,
@@ -211,9 +213,14 @@ def state_queries(upto: str, *, source: str = "") -> dict[str, str]:
     queries["runs"] = runs_sql(upto, source=source)
     return queries
 
+    queries["costs"] = costs_sql(upto, f"({queries['samples']})", source=source)
 
 def create_schema(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make all tables, empty, and the macros NAME_at(v) in the connection's present database."""
+    """Make all tables, empty, the views, and the macros NAME_at(v) in the connection's present database."""
+VIEWS = {"costs": costs_sql("(SELECT coalesce(max(version), 0) FROM main.versions)", "main.samples")}
+"""Views over the tables, as of the newest version."""
+
+
     connection.execute("CREATE SCHEMA stored")
     for copied in COPIED:
         connection.register("rows", with_place(copied, []))
@@ -225,6 +232,8 @@ def create_schema(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("INSERT INTO stored.format VALUES (?)", [fingerprint()])
     for name, sql in state_queries("v").items():
         connection.execute(f"CREATE MACRO {name}_at(v) AS TABLE {sql}")
+    for name, sql in VIEWS.items():
+        connection.execute(f"CREATE VIEW {name} AS {sql}")
 
 
 def with_place(copied: Copied, parts: Sequence[pa.Table]) -> pa.Table:
@@ -243,4 +252,4 @@ def with_place(copied: Copied, parts: Sequence[pa.Table]) -> pa.Table:
 def fingerprint() -> str:
     """A hash of all of the above: a file of another fingerprint is made anew."""
     copied = [f"{table.name} {table.select} {table.first_of} {table.columns()}" for table in COPIED]
-    return content_sha256([*copied, *DERIVED.values(), *state_queries("v").values()])
+    return content_sha256([*copied, *DERIVED.values(), *VIEWS.values(), *state_queries("v").values()])

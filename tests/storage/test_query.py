@@ -15,6 +15,7 @@ import pytest
 
 from storage.errors import LakeBusy, LakeDamaged, NoSuchThing
 from storage.history import history_path, publish
+from storage.history_schema import state_queries
 from storage.lake import Lake
 from storage.lock import hold
 from storage.query import QueryError, query
@@ -85,7 +86,7 @@ def test_a_version_that_is_not_there_is_said_to_be_missing(lake: Lake, version: 
         ("VALUES (1), (2), (3);", 3),
         ("DESCRIBE topics", 6),
         ("SUMMARIZE topics", 6),
-        ("SHOW TABLES", 15),
+        ("SHOW TABLES", len(state_queries("0"))),
         ("EXPLAIN SELECT 1", 1),
         ("-- a remark\nSELECT 1 -- and another", 1),
     ],
