@@ -8,9 +8,10 @@ from pydantic import Field
 
 from flows.replay.replaying import Replaying, ReplayOptions
 from flows.tasks import fail_on_differences, replay_version, show_replay
+from flows.ui.names import name_replay
 
 
-@flow(name="replay_lake", flow_run_name="replay {lake}", retries=0)
+@flow(name="replay_lake", flow_run_name=name_replay, retries=0)
 def replay_lake(
     *,
     lake: str = "./lake",

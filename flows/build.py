@@ -9,7 +9,10 @@ from pydantic import Field
 
 from flows.asked import BuildOptions
 from flows.opening import open_build
-from flows.tasks import commit_batch, make_in_order, open_progress, show_progress, show_summary
+from flows.tasks import commit_batch, make_in_order, show_summary
+from flows.ui.announcing import announced_versions
+from flows.ui.live import live_progress
+from flows.ui.report import show_report
 
 
 @flow(name="build_lake", flow_run_name="build {new_topics} topics x {samples_per_topic} in {lake}", retries=0)
@@ -44,11 +47,11 @@ def build_lake(
         when_exhausted=when_exhausted,
         lock_timeout=lock_timeout,
     )
-    with open_build(Path(lake), options, flow_run_id=flow_run.id) as run:
+    with announced_versions(), open_build(Path(lake), options, flow_run_id=flow_run.id) as run:
         get_run_logger().info(run.plan.note())
-        bar = open_progress(run)
-        for number in make_in_order(run):
-            commit_batch(run, number, run.label(number))
-            show_progress(bar, run)
+        with live_progress(run):
+            for number in make_in_order(run):
+                commit_batch(run, number, run.label(number))
         show_summary(run)
-        return run.counts()
+    show_report(run)
+    return run.counts()

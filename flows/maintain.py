@@ -9,9 +9,10 @@ from pydantic import Field
 
 from flows.maintaining import open_maintenance
 from flows.tasks import compact_packages, index_table, optimize_table, retire_old, show_sizes
+from flows.ui.names import name_maintain
 
 
-@flow(name="maintain_lake", flow_run_name="maintain {lake}", retries=0)
+@flow(name="maintain_lake", flow_run_name=name_maintain, retries=0)
 def maintain_lake(
     *,
     lake: str = "./lake",

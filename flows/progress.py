@@ -37,13 +37,32 @@ class Progress:
     def open(self) -> int:
         return self.planned - self.kept - self.rejected - self.duplicate - self.failed
 
+    @property
+    def calls_per_second(self) -> float:
+        """Since the start; 0 in its first moment."""
+        return self.calls / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What the rest takes if it takes what the samples so far took; None while none is made. No promise."""
+        if not self.planned or self.committed_batches == self.batches:
+            return 0.0
+        return self.seconds * (self.planned - self.made) / self.made if self.made else None
+
     def line(self) -> str:
         """One line for a person."""
         return (
             f"made {self.made}/{self.planned}, committed {self.committed_batches}/{self.batches} batches: "
             f"{self.kept} kept, {self.rejected} rejected, {self.duplicate} duplicate, {self.failed} failed, "
-            f"{self.open} open; {self.calls} calls in {self.seconds:.0f} s"
+            f"{self.open} open; {self.calls} calls in {self.seconds:.0f} s, {self.calls_per_second:.1f} a second"
+            f"{self._left()}"
         )
+
+    def _left(self) -> str:
+        left = self.seconds_left
+        if left is None:
+            return "; time left: not known yet"
+        return f"; about {duration(left)} left" if self.committed_batches < self.batches else ""
 
 
 class ProgressBoard:
@@ -60,7 +79,8 @@ class ProgressBoard:
 
     @property
     def now(self) -> Progress:
-        return self._now
+        """What was counted so far, and the time that went since the start."""
+        return replace(self._now, seconds=time.monotonic() - self._since)
 
     def add(self, **more: int) -> None:
         """Add to counts by name. The file follows a few times a second, and at once when a batch is committed."""
@@ -80,6 +100,14 @@ class ProgressBoard:
             temporary.replace(self._path)
         if self._listener:
             self._listener(self._now)
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: `40 s`, `3 min`, `2 h 5 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def read_progress(folder: Path) -> Progress | None:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from flows.reembedding import open_reembedding
 from flows.tasks import decide_anew, embed_turns
+from flows.ui.announcing import announced_versions
 
 
 @flow(name="reembed_lake", flow_run_name="reembed {lake}", retries=0)
@@ -27,7 +28,10 @@ def reembed_lake(
         lake: Folder of the lake, as the worker sees it.
         lock_timeout: Seconds to wait for another process to leave the lake; empty: as the lake's settings say.
     """
-    with open_reembedding(Path(lake), lock_timeout=lock_timeout, flow_run_id=flow_run.id) as move:
+    with (
+        announced_versions(),
+        open_reembedding(Path(lake), lock_timeout=lock_timeout, flow_run_id=flow_run.id) as move,
+    ):
         if move is None:
             get_run_logger().info("the lake's vectors are of this encoder already")
             return None

@@ -9,17 +9,14 @@ from pydantic import Field
 
 from flows.rerunning.choosing import Choice
 from flows.rerunning.opening import open_rerun
-from flows.tasks import (
-    commit_batch,
-    make_in_order,
-    open_progress,
-    retire_superseded,
-    show_progress,
-    show_summary,
-)
+from flows.tasks import commit_batch, make_in_order, retire_superseded, show_summary
+from flows.ui.announcing import announced_versions
+from flows.ui.live import live_progress
+from flows.ui.names import name_rerun
+from flows.ui.report import show_report
 
 
-@flow(name="rerun_lake", flow_run_name="rerun {lake}", retries=0)
+@flow(name="rerun_lake", flow_run_name=name_rerun, retries=0)
 def rerun_lake(
     *,
     lake: str = "./lake",
@@ -47,12 +44,16 @@ def rerun_lake(
         lock_timeout: Seconds to wait for another process to leave the lake; empty: as the lake's settings say.
     """
     choice = Choice(samples=samples, topics=topics, runs=runs, outcomes=outcomes, everything=everything)
-    with open_rerun(Path(lake), choice, lock_timeout=lock_timeout, flow_run_id=flow_run.id) as rerun:
+    with (
+        announced_versions(),
+        open_rerun(Path(lake), choice, lock_timeout=lock_timeout, flow_run_id=flow_run.id) as rerun,
+    ):
         run = rerun.run
         get_run_logger().info("%s; %s", run.plan.note(), rerun.forecast.line())
-        bar = open_progress(run)
-        for number in make_in_order(run):
-            commit_batch(run, number, run.label(number))
-            show_progress(bar, run)
+        with live_progress(run):
+            for number in make_in_order(run):
+                commit_batch(run, number, run.label(number))
         show_summary(run)
-        return run.counts() | {"retired": retire_superseded(rerun) if retire else 0}
+        counts = run.counts() | {"retired": retire_superseded(rerun) if retire else 0}
+    show_report(run)
+    return counts

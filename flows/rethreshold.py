@@ -9,9 +9,11 @@ from pydantic import Field
 
 from flows.rethresholding import AskedThresholds
 from flows.tasks import decide_by_thresholds, show_thresholds
+from flows.ui.announcing import announced_versions
+from flows.ui.names import name_rethreshold
 
 
-@flow(name="rethreshold_lake", flow_run_name="rethreshold {lake}", retries=0)
+@flow(name="rethreshold_lake", flow_run_name=name_rethreshold, retries=0)
 def rethreshold_lake(
     *,
     lake: str = "./lake",
@@ -32,6 +34,7 @@ def rethreshold_lake(
         lock_timeout: Seconds to wait for another process to leave the lake; empty: as the lake's settings say.
     """
     asked = AskedThresholds(image=image, text=text, policy=policy)
-    done = decide_by_thresholds(Path(lake), asked, lock_timeout, flow_run.id)
+    with announced_versions():
+        done = decide_by_thresholds(Path(lake), asked, lock_timeout, flow_run.id)
     show_thresholds(done)
     return done.json()

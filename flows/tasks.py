@@ -1,25 +1,27 @@
 """The Prefect tasks, a batch being the unit, and what they leave for the UI."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
 from prefect.tasks import Task
 
 from flows.maintaining import Maintained, Maintenance
+from flows.progress import OUTCOMES
 from flows.reembedding import Moved, Reembedding
 from flows.replay.replaying import Replaying
 from flows.replay.report import Replay, ReplayDiffers, ReplayedVersion
 from flows.rerunning.opening import Rerun
 from flows.rethresholding import AskedThresholds, Rethresholded, rethreshold
 from flows.run import Run
+from flows.ui.besides import besides
+from flows.ui.escaping import as_text
 from models.errors import TransientError
 
 
@@ -37,17 +39,18 @@ def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> boo
     retry_jitter_factor=0.5,
     retry_condition_fn=is_transient,
 )
-def make_batch(run: Run, number: int, label: str) -> None:
-    """Have the engine make one batch, and wait for it."""
+def make_batch(run: Run, number: int, label: str) -> None:  # noqa: ARG001
+    """Have the engine make one batch, and wait for it. `label` is for the name of the task."""
     run.make(number)
-    get_run_logger().info("made %s", label)
 
 
 @task(task_run_name="commit {label}", cache_policy=NO_CACHE, persist_result=False)
 def commit_batch(run: Run, number: int, label: str) -> int:
     """Commit one batch; returns the number of the version that holds it."""
-    version = run.commit(number).version.number
-    get_run_logger().info("committed %s as version %d", label, version)
+    committed = run.commit(number)
+    version, counts = committed.version.number, Counter(committed.outcomes.values())
+    came_to = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
+    get_run_logger().info("committed %s, as version %d: %s", label, version, came_to)
     return version
 
 
@@ -149,24 +152,14 @@ def show_sizes(done: Maintained) -> None:
     create_table_artifact(done.after.table(), key="lake-sizes", description=f"{done.after.samples} samples")
 
 
-def open_progress(run: Run) -> UUID:
-    """The progress bar of this run in the UI."""
-    artifact = create_progress_artifact(0.0, key="build-progress", description=run.board.now.line())
-    assert isinstance(artifact, UUID), "outside an event loop Prefect answers at once"
-    return artifact
-
-
-def show_progress(artifact: UUID, run: Run) -> None:
-    now = run.board.now
-    update_progress_artifact(artifact, 100 * now.committed_batches / max(1, now.batches), description=now.line())
-
-
 def show_summary(run: Run) -> None:
     """Two tables in the UI: conservation, and what each topic got."""
-    create_table_artifact(
-        [run.counts()], key="build-conservation", description=f"Run {run.shop.run_id} in {run.shop.lake.path.resolve()}"
-    )
-    create_table_artifact(run.topic_table(), key="build-topics", description="Samples of this run by topic and outcome")
+    where = as_text(str(run.shop.lake.path.resolve()))
+    with besides("the tables of the build"):
+        create_table_artifact([run.counts()], key="build-conservation", description=f"Run {run.shop.run_id} in {where}")
+        create_table_artifact(
+            run.topic_table(), key="build-topics", description="Samples of this run by topic and outcome"
+        )
 
 
 def show_replay(report: Replay) -> None:

@@ -12,8 +12,9 @@ picture decodes is for the caller to see to.
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import cast
 
 from storage.durable import names_in, sync_folder
@@ -31,6 +32,11 @@ SPARE_BYTES = 4 << 20
 MAY_COME_AGAIN = frozenset(kind.table for kind in (TopicRow, RecipeRow, ModelRow, ImageRow, VectorRow))
 COPIES = 2
 """A picture is written twice: into its package, and into the table of turns."""
+
+LISTENER: ContextVar["Callable[[Version, str | None, Sequence[PackageDraft]], None] | None"] = ContextVar(
+    "LISTENER", default=None
+)
+"""Who in this context is told of each version once it is committed and shown, of its run, and of what it brought."""
 
 
 class Writer:
@@ -63,6 +69,8 @@ class Writer:
         self._head = version
         bring_up(self._lake, version)
         _verify(self._lake, version, drafts)
+        if tell := LISTENER.get():
+            tell(version, run_id, drafts)
         return version
 
 
