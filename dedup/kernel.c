@@ -15,7 +15,7 @@ enum { ROWS = 16, HEAD = 32, FOURS = HEAD / 4, AT_ONCE = 4 };
 typedef struct {
     const int8_t *query_heads, *query_tails; /* [queries][HEAD], [queries][tail] */
     const int32_t *query_floors, *query_full; /* [queries] */
-    const int32_t *query_shifts; /* [queries]: 128 times the sum of a head's bytes */
+    const int32_t *query_starts; /* [queries]: less than nothing by the floor and 128 times the sum of a head's bytes */
     const int8_t *tiles, *tails; /* [tiles][HEAD / 4][ROWS][4], [tiles * ROWS][tail] */
     const int32_t *row_floors, *row_full; /* [tiles * ROWS] */
     int64_t queries, tile_count, tail;
@@ -117,8 +117,7 @@ WITH_VNNI static int64_t screen_vnni(const Screen *s)
         for (int64_t query = 0; query < s->queries; query += AT_ONCE) {
             const int8_t *heads = s->query_heads + query * HEAD;
             for (int each = 0; each < AT_ONCE; each++)
-                over[each] = _mm512_sub_epi32(
-                    _mm512_set1_epi32(-s->query_floors[query + each] - s->query_shifts[query + each]), floors);
+                over[each] = _mm512_sub_epi32(_mm512_set1_epi32(s->query_starts[query + each]), floors);
             for (int four = 0; four < FOURS; four++)
                 for (int each = 0; each < AT_ONCE; each++)
                     over[each] = _mm512_dpbusd_epi32(

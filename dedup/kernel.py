@@ -85,7 +85,7 @@ class _Screen(ctypes.Structure):
 
     _fields_ = [
         *[(name, ctypes.c_void_p) for name in ("query_heads", "query_tails", "query_floors", "query_full")],
-        *[(name, ctypes.c_void_p) for name in ("query_shifts", "tiles", "tails", "row_floors", "row_full")],
+        *[(name, ctypes.c_void_p) for name in ("query_starts", "tiles", "tails", "row_floors", "row_full")],
         *[(name, ctypes.c_int64) for name in ("queries", "tile_count", "tail")],
         ("found", ctypes.c_void_p),
         ("room", ctypes.c_int64),
@@ -107,9 +107,9 @@ def _screen_compiled(queries: Side, kept: Side, room: int, number: int) -> Pairs
     if library is None or not library.interlake_can(number):
         raise ValueError("this path of the kernel cannot be gone here: 'make kernel', or another processor")
     padded = _padded(queries)
-    shifts: Counts = 128 * padded.heads.sum(axis=1, dtype=np.int32)
+    starts: Counts = -padded.floors - 128 * padded.heads.sum(axis=1, dtype=np.int32)
     found: Pairs = np.empty((room, 2), dtype=np.int64)
-    sides: tuple[Bytes | Counts, ...] = (padded.heads, padded.tails, padded.floors, padded.full, shifts)
+    sides: tuple[Bytes | Counts, ...] = (padded.heads, padded.tails, padded.floors, padded.full, starts)
     sides += (kept.heads, kept.tails, kept.floors, kept.full)
     arrays = [np.ascontiguousarray(array) for array in sides]
     sizes = [len(padded.heads), len(kept.heads), kept.tails.shape[1]]
@@ -123,6 +123,8 @@ def _screen_compiled(queries: Side, kept: Side, room: int, number: int) -> Pairs
 def _padded(queries: Side) -> Side:
     """With as many more as the kernel takes at once, which nothing reaches, not even a row whose floor is -LIMIT."""
     more = -len(queries.heads) % _QUERIES_AT_ONCE
+    if not more:
+        return queries
     floors = np.full(more, 2 * LIMIT, dtype=np.int32)
     return Side(
         heads=np.pad(queries.heads, ((0, more), (0, 0))),
