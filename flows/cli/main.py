@@ -21,6 +21,7 @@ from flows.cli.replay import replay
 from flows.cli.rerun import rerun
 from flows.cli.similar import similar
 from flows.cli.travel import diff
+from flows.cli.watch import watch
 from flows.errors import UserError
 from models.errors import ModelError
 from storage.errors import LakeBusy, LakeDamaged, LakeError, NoRoom, TakenOver
@@ -51,6 +52,7 @@ for command in (
     regenerate,
     rerun,
     status,
+    watch,
     versions,
     diff,
     show,
