@@ -12,7 +12,10 @@ ENCODERS = ("scene_clip", "descriptor", "fake")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
-    """Options of `plan` and `build`; None is as the lake's settings say. `lock_timeout` in seconds."""
+    """Options of `plan` and `build`; None is as the lake's settings say. `lock_timeout` in seconds.
+
+    A budget bounds what is asked of models, see `flows.budget`; None is no bound.
+    """
 
     new_topics: int
     samples_per_topic: int
@@ -20,3 +23,6 @@ class BuildOptions:
     retry_failed: bool = False
     when_exhausted: Literal["stop", "deepen"] | None = None
     lock_timeout: float | None = None
+    budget_calls: int | None = None
+    budget_tokens: int | None = None
+    budget_seconds: float | None = None

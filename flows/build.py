@@ -25,10 +25,15 @@ def build_lake(
     retry_failed: bool = False,
     when_exhausted: Literal["stop", "deepen"] | None = None,
     lock_timeout: Annotated[float | None, Field(ge=0, le=86_400)] = None,
+    budget_calls: Annotated[int | None, Field(ge=0, le=2**53 - 1)] = None,
+    budget_tokens: Annotated[int | None, Field(ge=0, le=2**53 - 1)] = None,
+    budget_seconds: Annotated[float | None, Field(ge=0, le=31_536_000)] = None,
 ) -> dict[str, int]:
     """Finish what interrupted builds left open, then make samples for the next topics, batch by batch.
 
     Each batch becomes a version of the lake. Returns the counts: planned, kept, rejected, duplicate, failed, open.
+    With a budget it ends well when that is used up, with what is not made open, and returns calls, tokens and seconds
+    as well. Only what is asked of models counts, answers from the record are free; what is under way is heard.
 
     Args:
         lake: Folder of the lake, as the worker sees it.
@@ -38,6 +43,9 @@ def build_lake(
         retry_failed: Give slots that failed as many attempts again.
         when_exhausted: What to do when every topic has samples; empty: as the lake's settings say.
         lock_timeout: Seconds to wait for another process to leave the lake; empty: as the lake's settings say.
+        budget_calls: Requests sent to models at most, repeats included; empty: no bound.
+        budget_tokens: Ask nothing more once answers and prompts had so many tokens; empty: no bound.
+        budget_seconds: Ask nothing more so many seconds after the claim; empty: no bound.
     """
     options = BuildOptions(
         new_topics=new_topics,
@@ -46,6 +54,9 @@ def build_lake(
         retry_failed=retry_failed,
         when_exhausted=when_exhausted,
         lock_timeout=lock_timeout,
+        budget_calls=budget_calls,
+        budget_tokens=budget_tokens,
+        budget_seconds=budget_seconds,
     )
     with announced_versions(), open_build(Path(lake), options, flow_run_id=flow_run.id) as run:
         get_run_logger().info(run.plan.note())
@@ -54,4 +65,4 @@ def build_lake(
                 commit_batch(run, number, run.label(number))
         show_summary(run)
     show_report(run)
-    return run.counts()
+    return run.counts() | run.used()

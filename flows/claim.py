@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from flows.budget import REASON, BudgetUsed
 from flows.environment import describe_environment
 from flows.plan import Plan, Planner
 from flows.recipe import model_rows
@@ -71,10 +72,13 @@ def _claims(shop: Workshop, plan: Plan) -> list[ClaimRow]:
 
 
 @contextmanager
-def ended(shop: Workshop, stop: Callable[[BaseException], None]) -> Iterator[None]:
+def ended(
+    shop: Workshop, stop: Callable[[BaseException], None], used_up: Callable[[], BudgetUsed | None] = lambda: None
+) -> Iterator[None]:
     """Write down how a run ended, after `stop`, told of the error, has ended its work.
 
-    A killed process cannot: the next run says `died` for it.
+    A run whose budget is `used_up` is stopped without an error. A killed process cannot say anything: the next run says
+    `died` for it.
     """
     try:
         yield
@@ -84,7 +88,11 @@ def ended(shop: Workshop, stop: Callable[[BaseException], None]) -> Iterator[Non
         with suppress(LakeError, OSError):  # the next run says `died` for it; the error is what matters
             _write_end(shop, state, f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode())
         raise
-    _write_end(shop, "finished", None)
+    if spent := used_up():
+        stop(spent)
+        _write_end(shop, "stopped", REASON)
+    else:
+        _write_end(shop, "finished", None)
 
 
 def _write_end(shop: Workshop, state: str, reason: str | None) -> None:

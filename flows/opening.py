@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Exit
 from pathlib import Path
 
 from flows.asked import BuildOptions
+from flows.budget import UNBOUND, Budget, Meter
 from flows.claim import claim_slots, ended, living_run, tidy_runs
 from flows.commit import Committer
 from flows.engine import Engine
@@ -36,7 +37,8 @@ def open_build(
     def planner(lake: Lake, version: Version, recipe: Recipe) -> Plan:
         return plan_build(lake, version, recipe, request)
 
-    return open_run(lake, planner, studio(settings), settings, kind="build", flow_run_id=flow_run_id)
+    budget = Budget(calls=options.budget_calls, tokens=options.budget_tokens, seconds=options.budget_seconds)
+    return open_run(lake, planner, studio(settings), settings, kind="build", flow_run_id=flow_run_id, budget=budget)
 
 
 def open_lake(path: Path, *, turns: int | None = None, lock_timeout: float | None = None) -> tuple[Lake, Settings]:
@@ -71,6 +73,7 @@ def open_run(
     *,
     kind: str,
     flow_run_id: str | None,
+    budget: Budget = UNBOUND,
 ) -> Iterator[Run]:
     """Open the models, claim slots, and end the run whatever happens; a plan without slots leaves the lake as it is."""
     with ExitStack() as stack:
@@ -83,12 +86,12 @@ def open_run(
         stack.callback(tidy_runs, shop)
         stack.enter_context(living_run(shop))
         plan = claim_slots(shop, planner, kind=kind, flow_run_id=flow_run_id)
-        run = Run(shop, cast=cast, engine=engine, committer=committer, plan=plan)
+        run = Run(shop, cast=cast, engine=engine, committer=committer, plan=plan, meter=Meter(budget))
         stack.callback(run.close)
         if not plan.slots:
             yield run
             return
-        with ended(shop, run.close):
+        with ended(shop, run.close, lambda: run.used_up):
             run.prepare()
             yield run
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
 
+from flows.budget import BudgetUsed, Meter
 from flows.claim import publish_if_free
 from flows.commit import Committed, Committer
 from flows.engine import Engine
@@ -34,8 +35,11 @@ NAMED_TOPICS = 3
 class Run:
     """A build that has claimed its slots. Batches may be made in any order and thread; they are committed in order."""
 
-    def __init__(self, shop: Workshop, *, cast: Cast, engine: Engine, committer: Committer, plan: Plan) -> None:
+    def __init__(
+        self, shop: Workshop, *, cast: Cast, engine: Engine, committer: Committer, plan: Plan, meter: Meter
+    ) -> None:
         self.shop = shop
+        self._meter = meter
         self._cast = cast
         self.plan = plan
         self.batches = plan.batches(shop.settings.run.batch_size)
@@ -90,6 +94,15 @@ class Run:
         now = self.board.now
         return {name: getattr(now, name) for name in ("planned", *OUTCOMES)}
 
+    @property
+    def used_up(self) -> BudgetUsed | None:
+        """Which budget ended this run, if one did; some of its batches are open then."""
+        return self._meter.used_up
+
+    def used(self) -> dict[str, int]:
+        """The calls, tokens and seconds that a run with a budget used; empty for one without."""
+        return self._meter.used()
+
     def topic_table(self) -> list[dict[str, str | int]]:
         """One row a topic: how many of its samples of this run came to which outcome."""
         counts: dict[str, Counter[str]] = {}
@@ -97,8 +110,11 @@ class Run:
             counts.setdefault(slot.topic, Counter())[self.outcomes.get(slot.sample_id, "open")] += 1
         return [{"topic": topic, **{name: count[name] for name in OUTCOMES}} for topic, count in counts.items()]
 
-    def make(self, number: int) -> None:
-        """Make a batch and wait for it. Errors of models pass through; what was finished by then is in the spool."""
+    def make(self, number: int) -> bool:
+        """Make a batch and wait for it; False when the budget was used up before, and the batch stays open.
+
+        Errors of models pass through. What was answered by then is in the spool, where the next build finds it.
+        """
         if self._closed:  # or a spool would be made in a folder that is tidied away
             raise CancelledError("the run has ended")
         slots = self.batches[number]
@@ -115,6 +131,8 @@ class Run:
                 self._making[made] = recorder
             try:
                 dialogues = made.result()
+            except BudgetUsed:
+                return False
             finally:
                 self._making.pop(made)
         finally:
@@ -122,6 +140,7 @@ class Run:
         calls = tape.read_back()
         work = tuple(zip(slots, dialogues, strict=True))
         self._finished[number] = FinishedBatch(number=number, work=work, calls=calls)
+        return True
 
     def commit(self, number: int) -> Committed:
         """Commit a batch that was made; its calls are in the package then and leave the spool."""
@@ -145,7 +164,12 @@ class Run:
         self._publish_again_at = now + PUBLISH_SHARE * (now - since)
 
     async def _ask(self, model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:
-        answer = await self._engine.ask(model, send)
+        async def send_counted() -> Answer:
+            self._meter.admit()
+            return await send()
+
+        answer = await self._engine.ask(model, send_counted)
+        self._meter.hear(answer.prompt_tokens, answer.completion_tokens)
         self.board.add(calls=1)
         return answer
 

@@ -39,9 +39,12 @@ def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> boo
     retry_jitter_factor=0.5,
     retry_condition_fn=is_transient,
 )
-def make_batch(run: Run, number: int, label: str) -> None:  # noqa: ARG001
-    """Have the engine make one batch, and wait for it. `label` is for the name of the task."""
-    run.make(number)
+def make_batch(run: Run, number: int, label: str) -> bool:
+    """Have the engine make one batch, and wait for it; False when the budget leaves it open."""
+    is_made = run.make(number)
+    if not is_made:
+        get_run_logger().warning("%s: %s stays open", run.used_up, label)
+    return is_made
 
 
 @task(task_run_name="commit {label}", cache_policy=NO_CACHE, persist_result=False)
@@ -55,19 +58,29 @@ def commit_batch(run: Run, number: int, label: str) -> int:
 
 
 def make_in_order(run: Run) -> Iterator[int]:
-    """Make all batches, so many at once as the settings say, and yield their numbers in the order of the plan."""
-    waiting: deque[tuple[int, PrefectFuture[None]]] = deque()
+    """Make all batches, so many at once as the settings say, and yield their numbers in the order of the plan.
+
+    Where the budget leaves a batch open, those after it are as well, and what is under way is waited for.
+    """
+    is_whole = True
+    for number, is_made in _make_all(run):
+        is_whole = is_whole and is_made
+        if is_whole:
+            yield number
+
+
+def _make_all(run: Run) -> Iterator[tuple[int, bool]]:
+    """The number of each batch that was begun, and whether it was made."""
+    waiting: deque[tuple[int, PrefectFuture[bool]]] = deque()
     for number in range(len(run.batches)):
+        if run.used_up:
+            break
         waiting.append((number, make_batch.submit(run, number, run.label(number))))
         if len(waiting) == run.shop.settings.run.open_batches:
-            yield _made(*waiting.popleft())
-    while waiting:
-        yield _made(*waiting.popleft())
-
-
-def _made(number: int, future: PrefectFuture[None]) -> int:
-    future.result()
-    return number
+            first, made = waiting.popleft()
+            yield first, made.result()
+    for each, made in waiting:
+        yield each, made.result()
 
 
 @task(

@@ -2,8 +2,8 @@
 
 Plain tables hold a package's rows with the `version` that brought them in, so that their state at a version is a
 filter. `samples`, `runs` and `versions` are derived. Rows of samples and runs as the packages have them lie in the
-schema `stored`. Text that is JSON stays text: a file without JSON columns opens with every build of DuckDB. `costs` is a
-view over calls, samples and topics; `storage/costs.py` says what it counts.
+schema `stored`. Text that is JSON stays text: a file without JSON columns opens with every build of DuckDB. `costs` is
+a view over calls, samples and topics; `storage/costs.py` says what it counts.
 """
 
 from collections.abc import Sequence
@@ -211,16 +211,16 @@ def state_queries(upto: str, *, source: str = "") -> dict[str, str]:
     }
     queries["samples"] = samples_sql(upto, source=source)
     queries["runs"] = runs_sql(upto, source=source)
+    queries["costs"] = costs_sql(upto, f"({queries['samples']})", source=source)
     return queries
 
-    queries["costs"] = costs_sql(upto, f"({queries['samples']})", source=source)
 
-def create_schema(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make all tables, empty, the views, and the macros NAME_at(v) in the connection's present database."""
 VIEWS = {"costs": costs_sql("(SELECT coalesce(max(version), 0) FROM main.versions)", "main.samples")}
 """Views over the tables, as of the newest version."""
 
 
+def create_schema(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make all tables, empty, the views, and the macros NAME_at(v) in the connection's present database."""
     connection.execute("CREATE SCHEMA stored")
     for copied in COPIED:
         connection.register("rows", with_place(copied, []))
@@ -230,10 +230,10 @@ VIEWS = {"costs": costs_sql("(SELECT coalesce(max(version), 0) FROM main.version
         connection.execute(f"CREATE TABLE {name} ({columns})")
     connection.execute("CREATE TABLE stored.format (fingerprint VARCHAR)")
     connection.execute("INSERT INTO stored.format VALUES (?)", [fingerprint()])
-    for name, sql in state_queries("v").items():
-        connection.execute(f"CREATE MACRO {name}_at(v) AS TABLE {sql}")
     for name, sql in VIEWS.items():
         connection.execute(f"CREATE VIEW {name} AS {sql}")
+    for name, sql in state_queries("v").items():
+        connection.execute(f"CREATE MACRO {name}_at(v) AS TABLE {sql}")
 
 
 def with_place(copied: Copied, parts: Sequence[pa.Table]) -> pa.Table:

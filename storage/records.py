@@ -166,7 +166,8 @@ class ClaimRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEndRow(Row):
-    """A run is over: `finished`, `stopped` (a backend gave up; slots stay open), `cancelled` or `died`."""
+    """A run is over: `finished`, `stopped` (a backend gave up, or a budget was used up: slots stay
+    open), `cancelled` or `died`."""
 
     table = "run_ends"
     key = ("run_id",)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from flows.asked import BuildOptions
+from flows.budget import USED, describe_used
 from flows.cli.options import (
     LOCK_HELP,
     LOCK_SECONDS,
@@ -85,11 +86,27 @@ def plan(*, lake_path: Path, as_json: bool, **options: Any) -> None:
     show_default="as the settings say",
     help=LOCK_HELP,
 )
+@click.option(
+    "--budget-calls", type=click.IntRange(0, 2**53 - 1), help="Requests sent to models at most, repeats included."
+)
+@click.option(
+    "--budget-tokens",
+    type=click.IntRange(0, 2**53 - 1),
+    help="Ask nothing more once prompts and answers had so many tokens.",
+)
+@click.option(
+    "--budget-seconds",
+    type=click.FloatRange(0, 31_536_000),
+    help="Ask nothing more so many seconds after the slots were claimed.",
+)
 def build(*, lake_path: Path, **options: Any) -> None:
     """Grow the lake: run the Prefect flow build_lake here and wait for it.
 
     Slots that an interrupted build left open are finished first; its topics count among --new-topics, so that the
     same command again completes it and adds nothing to it.
+
+    When a budget is used up nothing more is asked; answers from the record are free, and what is under way is heard and
+    recorded. Whole batches are committed, the others stay open for the next build. That is no error: exit code 0.
     """
     from flows.opening import open_lake
 
@@ -100,7 +117,9 @@ def build(*, lake_path: Path, **options: Any) -> None:
 
     with shown_progress():
         counts = build_lake(lake=str(lake_path), **asdict(asked))
-    click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
+    click.echo(", ".join(f"{count} {name}" for name, count in counts.items() if name not in USED))
+    if USED[0] in counts:
+        click.echo(describe_used(counts))
 
 
 def describe(now: Progress) -> str:

@@ -86,10 +86,11 @@ def grow(
     options: BuildOptions,
     troupe: Callable[[Settings], AbstractAsyncContextManager[Cast]] | None = None,
 ) -> Run:
-    """Build as the flow does, batch after batch, without Prefect."""
+    """Build as the flow does, batch after batch, without Prefect; a budget that is used up ends it."""
     with open_build(path, options, studio=troupe or Troupe()) as run:
         for number in range(len(run.batches)):
-            run.make(number)
+            if not run.make(number):
+                break
             run.commit(number)
     return run
 
