@@ -37,7 +37,7 @@ help:
 	@echo 'make test-models  set up torch, diffusers and open_clip in .venv-models (7 GB), then the tests that need them'
 	@echo 'make bench-lake   what committing to small and large lakes costs, part by part (some ten minutes, 4 GB)'
 	@echo 'make bench-record what recording takes of calls a second, and whether its memory is bounded (some four minutes)'
-	@echo 'make bench-dedup  set up faiss in .venv-bench, then the search for near-duplicates beside other tools (half an hour, 9 GB)'
+	@echo 'make bench-dedup  set up faiss in .venv-bench, then the search for near-duplicates beside other tools (15 minutes, 5 GB of disk)'
 	@echo 'make train-clip   train our own small CLIP anew into models/scene_clip (half an hour or so)'
 	@echo 'make kernel  compile the inner loop of the search for near-duplicates (make demo and make test do so)'
 	@echo 'make lint    ruff, mypy, import-linter'
