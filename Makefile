@@ -20,19 +20,23 @@ KERNEL := dedup/libkernel.so
 TORCH_TESTS := tests/torch_adapters
 FAULT_TESTS := tests/faults
 REPRODUCTION_TESTS := tests/reproduction
+E2E_TESTS := tests/e2e
 # A lake elsewhere is named in the commands that are shown.
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help kernel demo test test-reproduction test-faults test-models storm bench-lake bench-record bench-dedup train-clip lint lock clean
+.PHONY: help kernel demo up down test test-reproduction test-faults test-e2e test-models storm bench-lake bench-record bench-dedup train-clip lint lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    set up what is missing, grow the lake in $(LAKE)/ by $(NEW_TOPICS) topics, say what to look at'
 	@echo '             (LAKE=folder NEW_TOPICS=n SAMPLES_PER_TOPIC=n TURNS=n change it)'
+	@echo 'make up      a Prefect server, all deployments and a worker on this machine; make down ends them'
+	@echo '             (INTERLAKE_PREFECT_PORT=n INTERLAKE_DATABASE_URL=postgresql://… make up)'
 	@echo 'make test    set up what is missing, then lint and all tests'
 	@echo 'make test-reproduction  replay, regenerate, rerun, and the walk through the README'
 	@echo 'make test-faults  kill, stop and starve real processes at every named step, and see that nothing is lost'
+	@echo 'make test-e2e  a server and a worker from nothing: schedules, two builds at once, kills, the end'
 	@echo 'make storm   two builds and a maintenance, killed at random for $(STORM_SECONDS) seconds (STORM_SECONDS=n SEED=n)'
 	@echo 'make test-models  set up torch, diffusers and open_clip in .venv-models (7 GB), then the tests that need them'
 	@echo 'make bench-lake   what committing to small and large lakes costs, part by part (some ten minutes, 4 GB)'
@@ -99,12 +103,19 @@ demo: $(READY) $(KERNEL)
 	@echo '  $(INTERLAKE) sql$(ELSEWHERE) "select domain, name, outcome, reason from samples join topics using (topic_id)"'
 	@echo '  $(INTERLAKE) sql$(ELSEWHERE) "select question, answer, caption from turns order by sample_id, turn"'
 	@echo 'The runs in the Prefect UI:'
-	@echo '  $(BIN)/prefect server start     then open http://127.0.0.1:4200'
+	@echo '  $(BIN)/prefect server start     then open http://127.0.0.1:4200; make up serves scheduled builds'
 	@echo 'Again for the next $(NEW_TOPICS) topics: make demo'
+
+# The server lives on when make ends; .interlake/ holds what it knows.
+up: $(READY) $(KERNEL)
+	@$(BIN)/python -m deploy.stack up
+
+down: $(READY)
+	@$(BIN)/python -m deploy.stack down
 
 # -v takes back the -q of pyproject.toml: file names while it runs, and pytest's whole closing line.
 test: lint $(KERNEL)
-	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS) --ignore=$(FAULT_TESTS) --ignore=$(REPRODUCTION_TESTS)
+	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS) --ignore=$(FAULT_TESTS) --ignore=$(REPRODUCTION_TESTS) --ignore=$(E2E_TESTS)
 
 test-reproduction: $(READY) $(KERNEL)
 	$(BIN)/pytest -v --durations=10 $(REPRODUCTION_TESTS)
@@ -112,6 +123,9 @@ test-reproduction: $(READY) $(KERNEL)
 # Each test kills, stops or starves processes of its own: any of them may run beside any other.
 test-faults: $(READY) $(KERNEL)
 	$(BIN)/pytest -v --durations=10 --dist load $(FAULT_TESTS)
+
+test-e2e: $(READY) $(KERNEL)
+	$(BIN)/pytest -v --durations=10 $(E2E_TESTS)
 
 storm: $(READY)
 	$(BIN)/python -m tests.faults.storm --seconds $(STORM_SECONDS) $(if $(SEED),--seed $(SEED))
@@ -145,4 +159,4 @@ lock: $(READY)
 clean:
 	rm -f $(KERNEL)
 	rm -rf .venv .venv-models .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
-	find flows storage models dedup tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find flows storage models dedup deploy tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""`deploy/prefect.yaml` against a real local server: it is accepted, and what arrives names nothing of this machine."""
+"""`deploy/prefect.yaml` against a real local server: it is accepted; what arrives names nothing of this machine."""
 
 import os
 import signal
@@ -89,59 +89,94 @@ def end(server: subprocess.Popen[bytes]) -> None:
             continue
 
 
+SHIPPED = {
+    "build-nightly": ("build_lake", "flows/build.py", "nightly", "0 2 * * *", {"interlake", "build"}),
+    "maintain-weekly": ("maintain_lake", "flows/maintain.py", "weekly", "0 5 * * 0", {"interlake", "maintenance"}),
+    "audit-weekly": ("replay_lake", "flows/audit.py", "weekly", "0 8 * * 0", {"interlake", "audit"}),
+}
+PARAMETERS = {
+    "build-nightly": {"lake": "./lake", "new_topics": 5, "samples_per_topic": 2},
+    "maintain-weekly": {"lake": "./lake", "least": 64},
+    "audit-weekly": {"lake": "./lake", "since": 0},
+}
+every_deployment = pytest.mark.parametrize("name", SHIPPED)
+
+
 @pytest.fixture(scope="module")
-def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """What the server says of the deployment, as JSON."""
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What the server says of each deployment, as JSON."""
     with running_server(tmp_path_factory.mktemp("prefect")) as api:
         prefect("work-pool", "create", "interlake", "--type", "process", api=api)
         prefect("--no-prompt", "deploy", "--all", "--prefect-file", "deploy/prefect.yaml", api=api)
-        with urllib.request.urlopen(f"{api}/deployments/name/build_lake/build-nightly", timeout=30) as reply:
-            yield reply.read().decode()
+        said = {}
+        for name, (flow, *_) in SHIPPED.items():
+            with urllib.request.urlopen(f"{api}/deployments/name/{flow}/{name}", timeout=30) as reply:
+                said[name] = reply.read().decode()
+        yield said
 
 
 @pytest.fixture(scope="module")
-def deployment(answer: str) -> DeploymentResponse:
-    return DeploymentResponse.model_validate_json(answer)
+def deployments(answers: dict[str, str]) -> dict[str, DeploymentResponse]:
+    return {name: DeploymentResponse.model_validate_json(answer) for name, answer in answers.items()}
 
 
-def test_the_nightly_schedule_is_there_and_inactive(deployment: DeploymentResponse) -> None:
-    (nightly,) = deployment.schedules
-    assert isinstance(nightly.schedule, CronSchedule)
-    assert (nightly.slug, nightly.active) == ("nightly", False)
-    assert (nightly.schedule.cron, nightly.schedule.timezone) == ("0 2 * * *", "UTC")
+@every_deployment
+def test_every_schedule_is_there_and_inactive(deployments: dict[str, DeploymentResponse], name: str) -> None:
+    _, _, slug, cron, _ = SHIPPED[name]
+    (only,) = deployments[name].schedules
+    assert isinstance(only.schedule, CronSchedule)
+    assert (only.slug, only.active) == (slug, False)
+    assert (only.schedule.cron, only.schedule.timezone) == (cron, "UTC")
 
 
-def test_a_second_build_is_cancelled_while_one_runs(deployment: DeploymentResponse) -> None:
+@every_deployment
+def test_a_second_run_is_cancelled_while_one_runs(deployments: dict[str, DeploymentResponse], name: str) -> None:
+    deployment = deployments[name]
     assert deployment.global_concurrency_limit is not None
     assert deployment.global_concurrency_limit.limit == 1
     assert deployment.concurrency_options is not None
     assert deployment.concurrency_options.collision_strategy.value == "CANCEL_NEW"
 
 
+@every_deployment
 def test_it_runs_in_the_workers_folder_and_names_no_path_of_this_machine(
-    deployment: DeploymentResponse, answer: str
+    deployments: dict[str, DeploymentResponse], answers: dict[str, str], name: str
 ) -> None:
-    assert deployment.entrypoint == "flows/build.py:build_lake"
+    deployment = deployments[name]
+    flow, file, *_ = SHIPPED[name]
+    assert deployment.entrypoint == f"{file}:{flow}"
     assert deployment.work_pool_name == "interlake"
     assert deployment.job_variables == {"working_dir": ".", "env": {"PREFECT_LOGGING_EXTRA_LOGGERS": "interlake"}}
     assert not deployment.path
     assert not deployment.pull_steps
     for path in (ROOT, Path.home(), sys.prefix):
-        assert f"{path}/" not in answer and f'{path}"' not in answer
+        assert f"{path}/" not in answers[name] and f'{path}"' not in answers[name]
 
 
-def test_every_parameter_has_a_description_and_numbers_have_bounds(deployment: DeploymentResponse) -> None:
-    form = deployment.parameter_openapi_schema
+@every_deployment
+def test_every_parameter_has_a_description(deployments: dict[str, DeploymentResponse], name: str) -> None:
+    form = deployments[name].parameter_openapi_schema
+    assert form is not None
+    fields = form["properties"]
+    assert set(PARAMETERS[name]) <= set(fields)
+    assert [field for field, says in fields.items() if not says.get("description")] == []
+
+
+def test_numbers_of_a_build_have_bounds(deployments: dict[str, DeploymentResponse]) -> None:
+    form = deployments["build-nightly"].parameter_openapi_schema
     assert form is not None
     fields = form["properties"]
     assert {"lake", "new_topics", "samples_per_topic", "turns", "retry_failed", "when_exhausted"} <= set(fields)
-    assert [name for name, field in fields.items() if not field.get("description")] == []
     for name, (least, most) in {"new_topics": (0, 100_000), "samples_per_topic": (1, 10_000)}.items():
         assert (fields[name]["minimum"], fields[name]["maximum"]) == (least, most)
 
 
-def test_it_describes_itself_and_its_parameters_are_the_flows(deployment: DeploymentResponse) -> None:
-    assert deployment.description and "inactive" in deployment.description
-    assert set(deployment.tags) == {"interlake", "build"}
-    assert deployment.parameters == {"lake": "./lake", "new_topics": 5, "samples_per_topic": 2}
+@every_deployment
+def test_it_describes_itself_and_its_parameters_are_the_flows(
+    deployments: dict[str, DeploymentResponse], name: str
+) -> None:
+    deployment = deployments[name]
+    assert deployment.description and "nactive" in deployment.description
+    assert set(deployment.tags) == SHIPPED[name][-1]
+    assert deployment.parameters == PARAMETERS[name]
     assert deployment.enforce_parameter_schema
