@@ -1,30 +1,69 @@
-"""What a build would do and how many calls it could take; asks no model and writes nothing."""
+"""What a build would do and what it would take; asks no model and writes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flows.asked import BuildOptions
 from flows.engine import Engine
+from flows.estimate import QUANTITIES, Bounds, Estimate, Range, estimate
 from flows.opening import build_request, open_cast, open_lake
 from flows.plan import Plan, plan_build
 from flows.recipe import write_recipe
 from flows.settings import ChecksAlone, GenerationSettings
 from flows.studio import Studio
+from flows.tape import SPOOL_FOLDER
+from storage.lake import Lake
+from storage.slots import is_alive
+from storage.spent import read_spent
+from storage.spool import read_calls_of
 
 EMBEDDINGS_PER_TURN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A plan and the bounds of its model calls: all drafts accepted at once, and all rewrites spent."""
+    """A plan, the bounds of its model calls (all drafts accepted at once, and all rewrites spent), and its estimate.
+
+    `recorded_calls` are in the spools of interrupted builds: the estimate counts them, and they are not asked again.
+    """
 
     plan: Plan
     fewest_calls: int
     most_calls: int
+    recorded_calls: int
+    estimate: Estimate
 
     def json(self) -> dict[str, object]:
-        return {**asdict(self.plan), "fewest_calls": self.fewest_calls, "most_calls": self.most_calls}
+        return {
+            **asdict(self.plan),
+            "fewest_calls": self.fewest_calls,
+            "most_calls": self.most_calls,
+            "recorded_calls": self.recorded_calls,
+            "estimate": self.estimate.json(),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """What a person is told before the slots."""
+        yield self.plan.note()
+        yield f"model calls: {self.fewest_calls} at least, {self.most_calls} when every rewrite is spent"
+        if self.recorded_calls:
+            yield f"{self.recorded_calls} of them are recorded by interrupted builds, and are not asked again"
+        yield self.estimate.line()
+
+    def ranges(self) -> Sequence[tuple[str, str | None, str | None, str | None, str]]:
+        """The estimate as a table."""
+        told: list[tuple[str, Range]] = [(name, getattr(self.estimate, name)) for name in QUANTITIES]
+        return [
+            (
+                "disk" if name == "bytes" else name.replace("_", " "),
+                _shown(name, found.low),
+                _shown(name, found.expected),
+                _shown(name, found.high),
+                found.basis,
+            )
+            for name, found in told
+        ]
 
     def rows(self) -> Sequence[tuple[str, int, str, str]]:
         return [(slot.topic, slot.slot_number, slot.sample_id, ", ".join(slot.templates)) for slot in self.plan.slots]
@@ -35,7 +74,8 @@ def preview_build(path: Path, options: BuildOptions) -> Preview:
     lake, settings = open_lake(path, turns=options.turns)
     with Engine() as engine, open_cast(engine, Studio(settings)) as cast:
         recipe = write_recipe(settings, cast.roles())
-        plan = plan_build(lake, lake.version(), recipe, build_request(settings, options))
+    head, generation = lake.version(), settings.generation
+    plan = plan_build(lake, head, recipe, build_request(settings, options))
     turns = sum(len(slot.templates) for slot in plan.slots)
     generation = settings.generation
     return Preview(plan=plan, fewest_calls=turns * fewest_calls(generation), most_calls=turns * most_calls(generation))

@@ -65,7 +65,11 @@ def build_options(command: F) -> F:
 @build_options
 @json_option
 def plan(*, lake_path: Path, as_json: bool, **options: Any) -> None:
-    """Say what a build would do, topic by topic; writes nothing."""
+    """Say what a build would do, topic by topic, and what it would take; writes nothing.
+
+    Calls, tokens, pictures, time and disk are estimated from past samples of the same recipe, with a range that holds
+    in 95 of 100 such builds. While there are too few, calls and pictures have the bounds of the settings.
+    """
     from flows.preview import preview_build
 
     preview = preview_build(lake_path, BuildOptions(**options))
