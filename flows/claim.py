@@ -86,7 +86,8 @@ def ended(
         stop(error)
         state = "stopped" if isinstance(error, Exception) else "cancelled"
         with suppress(LakeError, OSError):  # the next run says `died` for it; the error is what matters
-            _write_end(shop, state, f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode())
+            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+            _write_end(shop, state, reason.encode(errors="backslashreplace").decode())
         raise
     if spent := used_up():
         stop(spent)

@@ -13,7 +13,7 @@ from flows.cli.grow import init, topics
 from flows.cli.look import show, status, versions
 from flows.cli.maintain import maintain
 from flows.cli.models import models
-from flows.cli.options import plain, telling
+from flows.cli.options import STOPPED, plain, telling
 from flows.cli.query import sql
 from flows.cli.reembed import reembed
 from flows.cli.regenerate import regenerate
@@ -72,7 +72,7 @@ def main() -> None:
         with telling():
             code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
-        _fail("stopped; what was finished is kept, and the same command goes on from there", DAMAGED)
+        _fail(STOPPED, DAMAGED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -5,13 +5,16 @@ import json
 import logging
 import math
 import os
+import signal
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 import click
 
@@ -32,6 +35,9 @@ QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }
+
+STOPPED = "stopped; what was finished is kept, and the same command goes on from there"
+"""What is said to whoever ended a command by Ctrl-C or SIGTERM."""
 
 SHOWN = 20
 """Lines of a list that are printed unless all are asked for."""
@@ -193,6 +199,14 @@ def quiet_prefect() -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     atexit.register(_drop_last_words)
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _end_in_order)
+
+
+def _end_in_order(number: int, _: FrameType | None) -> NoReturn:
+    """Leave by the door when asked to end: Prefect, which ends the flow first, then ends the server it started here."""
+    click.echo(f"interlake: {STOPPED}", err=True)
+    sys.exit(128 + number)
 
 
 def _drop_last_words() -> None:
