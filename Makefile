@@ -20,6 +20,7 @@ KERNEL := dedup/libkernel.so
 TORCH_TESTS := tests/torch_adapters
 FAULT_TESTS := tests/faults
 REPRODUCTION_TESTS := tests/reproduction
+BENCHMARK_TESTS := tests/test_benchmarks.py
 E2E_TESTS := tests/e2e
 # A lake elsewhere is named in the commands that are shown.
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
@@ -34,7 +35,7 @@ help:
 	@echo 'make up      a Prefect server, all deployments and a worker on this machine; make down ends them'
 	@echo '             (INTERLAKE_PREFECT_PORT=n INTERLAKE_DATABASE_URL=postgresql://… make up)'
 	@echo 'make test    set up what is missing, then lint and all tests'
-	@echo 'make test-reproduction  replay, regenerate, rerun, and the walk through the README'
+	@echo 'make test-reproduction  replay, regenerate, rerun, the walk through the README; and every benchmark, run small'
 	@echo 'make test-faults  kill, stop and starve real processes at every named step, and see that nothing is lost'
 	@echo 'make test-e2e  a server and a worker from nothing: schedules, two builds at once, kills, the end'
 	@echo 'make storm   two builds and a maintenance, killed at random for $(STORM_SECONDS) seconds (STORM_SECONDS=n SEED=n)'
@@ -115,10 +116,10 @@ down: $(READY)
 
 # -v takes back the -q of pyproject.toml: file names while it runs, and pytest's whole closing line.
 test: lint $(KERNEL)
-	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS) --ignore=$(FAULT_TESTS) --ignore=$(REPRODUCTION_TESTS) --ignore=$(E2E_TESTS)
+	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS) --ignore=$(FAULT_TESTS) --ignore=$(REPRODUCTION_TESTS) --ignore=$(E2E_TESTS) --ignore=$(BENCHMARK_TESTS)
 
 test-reproduction: $(READY) $(KERNEL)
-	$(BIN)/pytest -v --durations=10 $(REPRODUCTION_TESTS)
+	$(BIN)/pytest -v --durations=10 $(REPRODUCTION_TESTS) $(BENCHMARK_TESTS)
 
 # Each test kills, stops or starves processes of its own: any of them may run beside any other.
 test-faults: $(READY) $(KERNEL)

@@ -11,7 +11,6 @@ from prefect import flow, task
 from flows.asked import BuildOptions
 from flows.build import build_lake
 from flows.errors import UserError
-from flows.lakes import make_lake
 from flows.reembed import reembed_lake
 from flows.standing import read_status
 from flows.tasks import is_transient
@@ -85,19 +84,6 @@ def test_a_lake_with_bad_settings_fails_the_run_and_stays(tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"generation\.turns"):
         build_lake(lake=str(lake.path), new_topics=1)
     assert lake.version().number == 1
-
-
-def test_the_embedded_profile_builds_for_real_and_repeats_itself(tmp_path: Path) -> None:
-    chains = set()
-    for name in ("one", "two"):
-        lake = make_lake(tmp_path / name, profile="embedded", seed=5)
-        file = lake.path / "interlake.toml"
-        text = file.read_text().replace("question = 3", "question = 0").replace("answer = 3", "answer = 0")
-        file.write_text(text.replace("image = 3", "image = 1"))
-        counts = build_lake(lake=str(lake.path), new_topics=1, samples_per_topic=1, turns=1)
-        assert counts["planned"] == counts["kept"] + counts["failed"] == 1
-        chains.add(lake.version().sha256)
-    assert len(chains) == 1, "the same seed and settings make the same lake, picture for picture"
 
 
 def test_the_command_moves_a_lake_to_another_encoder_and_says_what_that_came_to(

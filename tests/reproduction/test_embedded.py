@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.asked import BuildOptions
+from flows.build import build_lake
 from flows.lakes import make_lake
 from flows.settings import FILE
 from flows.studio import Studio
@@ -47,3 +48,17 @@ def test_another_process_hears_the_same_from_the_embedded_models_whoever_else_as
     assert (code, err, told["environments"]) == (0, "", [])
     counted = [counts for model in told["models"] for counts in model["counts"].values()]
     assert sum(counts["identical"] for counts in counted) == len(calls)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_embedded_profile_builds_for_real_and_repeats_itself(tmp_path: Path) -> None:
+    chains = set()
+    for name in ("one", "two"):
+        lake = make_lake(tmp_path / name, profile="embedded", seed=5)
+        file = lake.path / "interlake.toml"
+        text = file.read_text().replace("question = 3", "question = 0").replace("answer = 3", "answer = 0")
+        file.write_text(text.replace("image = 3", "image = 1"))
+        counts = build_lake(lake=str(lake.path), new_topics=1, samples_per_topic=1, turns=1)
+        assert counts["planned"] == counts["kept"] + counts["failed"] == 1
+        chains.add(lake.version().sha256)
+    assert len(chains) == 1, "the same seed and settings make the same lake, picture for picture"
