@@ -33,9 +33,9 @@ WITH asked AS (
     FROM grouped LEFT JOIN known USING (topic_id)
 )
 SELECT part, name, topic_id, samples, kept, calls, tries, prompt_tokens, completion_tokens, seconds,
-    calls / nullif(kept, 0) AS calls_per_kept,
-    (prompt_tokens + completion_tokens) / nullif(kept, 0) AS tokens_per_kept,
-    seconds / nullif(kept, 0) AS seconds_per_kept,
+    round(calls / nullif(kept, 0), 2) AS calls_per_kept,
+    round((prompt_tokens + completion_tokens) / nullif(kept, 0), 2) AS tokens_per_kept,
+    round(seconds / nullif(kept, 0), 4) AS seconds_per_kept,
 FROM told WHERE part <> 'stage' OR calls > 0
 ORDER BY list_position(['lake', 'stage', 'outcome', 'topic'], part), calls DESC, name, topic_id
 """
