@@ -1,7 +1,7 @@
 """Which turns repeat an earlier one and which samples that leaves. Knows vectors and ids, no files and no models."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, groupby
 from typing import Literal, TypeAlias, get_args
 
@@ -18,6 +18,7 @@ BLOCK_ROWS = 1024
 Excused: TypeAlias = Mapping[str, Collection[str]]
 """By sample id: other samples that it is not compared with."""
 NOBODY: Excused = {}
+NO_TURNS: Collection[TurnKey] = frozenset()
 
 Policy: TypeAlias = Literal["both", "image", "text", "either"]
 
@@ -81,13 +82,17 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """By what a turn repeats another: the thresholds, and whom it is not compared with."""
+    """By what a turn repeats another: the thresholds, whom it is not compared with, and what is settled without."""
 
     thresholds: Thresholds
     excused: Excused
+    spared: Collection[TurnKey] = NO_TURNS
+    told: Mapping[TurnKey, DuplicateTurn] = field(default_factory=dict)
 
     def first_match(self, turn: TurnVectors, keepers: Iterable[TurnVectors]) -> DuplicateTurn | None:
-        """The first of `keepers` that `turn` repeats, by exact similarities."""
+        """The first of `keepers` that `turn` repeats, by exact similarities; none for one that is spared."""
+        if turn.key in self.spared:
+            return None
         spared = self.excused.get(turn.sample_id, ())
         for keeper in keepers:
             if keeper.sample_id in spared:
@@ -111,6 +116,8 @@ def decide(
     thresholds: Thresholds,
     *,
     excused: Excused = NOBODY,
+    spared: Collection[TurnKey] = NO_TURNS,
+    told: Mapping[TurnKey, DuplicateTurn] | None = None,
     block: int = BLOCK_ROWS,
 ) -> Decision:
     """Decide the turns of one version, whatever order they come in, against `kept` and each other.
@@ -119,16 +126,18 @@ def decide(
     sample id among the newcomers. The first such keeper is named, in the order of `kept`, then of sample id and turn.
     A sample is dropped when all its turns are duplicates; otherwise its unflagged turns are keepers for what follows.
     By `excused` a newcomer is no duplicate of some samples, whatever their vectors: those that it is made to take the
-    place of. `kept` is not changed. `block` bounds the memory (block * block similarities) and has no other effect. The
-    newcomers' vectors must be of `kept.encoder` (see `KeptTurns.require_encoder`). ValueError for other dims, for a
-    turn given twice, and for a sample that is in `kept` already, since a sample is decided whole.
+    place of. Somebody else's word comes before the thresholds: `spared` turns are no duplicates, those in `told` are
+    duplicates as it says. `kept` is not changed. `block` bounds the memory (block * block similarities) and has no
+    other effect. The newcomers' vectors must be of `kept.encoder` (see `KeptTurns.require_encoder`). ValueError for
+    other dims, for a turn given twice, and for a sample that is in `kept` already, since a sample is decided whole.
     """
     ordered = in_order(newcomers)
     check_dims(ordered, kept.dims)
     decided = [turn.sample_id for turn in ordered if turn.sample_id in kept]
     if decided:
         raise ValueError(f"sample {decided[0]} was kept before; a sample is decided once, with all its turns")
-    fresh, measure = KeptTurns(encoder=kept.encoder), Measure(thresholds=thresholds, excused=excused)
+    fresh = KeptTurns(encoder=kept.encoder)
+    measure = Measure(thresholds=thresholds, excused=excused, spared=frozenset(spared), told=told or {})
     parts: list[Decision] = []
     for chunk in _whole_samples(ordered, block):
         part = _decide_chunk((kept, fresh), chunk, measure, block)
@@ -137,9 +146,34 @@ def decide(
     return _joined(parts)
 
 
+def near_misses(
+    kept: KeptTurns,
+    keepers: Iterable[TurnVectors],
+    thresholds: Thresholds,
+    *,
+    excused: Excused = NOBODY,
+    block: int = BLOCK_ROWS,
+) -> tuple[DuplicateTurn, ...]:
+    """Which keepers of one decision would repeat an earlier one by lower thresholds, which all of them count for.
+
+    They are compared as in `decide`, with `kept` and with the keepers of other samples before them, and stay keepers.
+    """
+    ordered = in_order(keepers)
+    measure = Measure(thresholds=thresholds, excused=excused)
+    found = _first_matches(kept, ordered, measure, block)
+    rivals = _earlier_rivals(ordered, thresholds, block)
+    for turn in ordered:
+        if turn.key not in found:
+            others = (rival for rival in rivals.get(turn.key, ()) if rival.sample_id != turn.sample_id)
+            match = measure.first_match(turn, others)
+            if match:
+                found[turn.key] = match
+    return tuple(found[turn.key] for turn in ordered if turn.key in found)
+
+
 def _decide_chunk(indexes: Sequence[KeptTurns], chunk: Sequence[TurnVectors], measure: Measure, block: int) -> Decision:
     """Decide some whole samples in order, against the indexes (earlier ones first) and then each other."""
-    found: dict[TurnKey, DuplicateTurn] = {}
+    found = {turn.key: measure.told[turn.key] for turn in chunk if turn.key in measure.told}
     for index in indexes:
         unsettled = [turn for turn in chunk if turn.key not in found]
         found |= _first_matches(index, unsettled, measure, block)

@@ -22,6 +22,8 @@ class BuildOptions:
     turns: int | None = None
     retry_failed: bool = False
     when_exhausted: Literal["stop", "deepen"] | None = None
+    review: bool | None = None
+    review_near: float | None = None
     lock_timeout: float | None = None
     budget_calls: int | None = None
     budget_tokens: int | None = None

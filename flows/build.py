@@ -9,6 +9,7 @@ from pydantic import Field
 
 from flows.asked import BuildOptions
 from flows.opening import open_build
+from flows.review.artifact import show_questions
 from flows.tasks import commit_batch, make_in_order, show_summary
 from flows.ui.announcing import announced_versions
 from flows.ui.live import live_progress
@@ -24,6 +25,8 @@ def build_lake(
     turns: Annotated[int | None, Field(ge=1, le=10)] = None,
     retry_failed: bool = False,
     when_exhausted: Literal["stop", "deepen"] | None = None,
+    review: bool | None = None,
+    review_near: Annotated[float | None, Field(ge=0, le=1)] = None,
     lock_timeout: Annotated[float | None, Field(ge=0, le=86_400)] = None,
     budget_calls: Annotated[int | None, Field(ge=0, le=2**53 - 1)] = None,
     budget_tokens: Annotated[int | None, Field(ge=0, le=2**53 - 1)] = None,
@@ -42,6 +45,8 @@ def build_lake(
         turns: Turns in a dialogue; empty: as the lake's settings say.
         retry_failed: Give slots that failed as many attempts again.
         when_exhausted: What to do when every topic has samples; empty: as the lake's settings say.
+        review: Leave turns near the thresholds to a person as questions; empty: as the lake's settings say.
+        review_near: How near that is, on either side; empty: as the lake's settings say.
         lock_timeout: Seconds to wait for another process to leave the lake; empty: as the lake's settings say.
         budget_calls: Requests sent to models at most, repeats included; empty: no bound.
         budget_tokens: Ask nothing more once answers and prompts had so many tokens; empty: no bound.
@@ -53,6 +58,8 @@ def build_lake(
         turns=turns,
         retry_failed=retry_failed,
         when_exhausted=when_exhausted,
+        review=review,
+        review_near=review_near,
         lock_timeout=lock_timeout,
         budget_calls=budget_calls,
         budget_tokens=budget_tokens,
@@ -65,4 +72,5 @@ def build_lake(
                 commit_batch(run, number, run.label(number))
         show_summary(run)
     show_report(run)
+    show_questions(run)
     return run.counts() | run.used()

@@ -1,6 +1,6 @@
 """From finished dialogues to a version: check them, decide what is kept, and commit it. Asks no model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dedup.decide import Decision, decide
@@ -8,10 +8,11 @@ from flows.deciding import Ruling
 from flows.kept_index import KeptIndex
 from flows.packing import FinishedBatch, Packer, there_already
 from flows.recipe import licences_of
+from flows.review.nearby import near_rows
 from flows.workshop import Workshop
 from storage.errors import TakenOver
 from storage.packages import PackageDraft
-from storage.records import DecisionRow
+from storage.records import DecisionRow, NearRow
 from storage.slots import taken_over
 from storage.versions import Version
 from storage.writing import writing
@@ -33,6 +34,7 @@ class Committer:
         self._lake = shop.lake
         self._encoder = shop.encoder
         self._duplicates = shop.settings.selection.duplicates
+        self._review = shop.settings.selection.review
         self._packer = Packer(
             recipe_id=shop.recipe.recipe_id,
             run_id=shop.run_id,
@@ -51,7 +53,7 @@ class Committer:
             self._index.catch_up(head)
             ruling = Ruling(kind="build", version=head.number + 1, encoder=self._encoder, duplicates=self._duplicates)
             decision = self._decide(batch, ruling)
-            decisions = [*ruling.rows(batch.failures(), decision)]
+            decisions = [*ruling.rows(batch.failures(), decision), *self._near(batch, ruling, decision)]
             package = self._packer.pack(batch, there_already(self._lake, batch, head))
             version = writer.commit([package, PackageDraft("decision", decisions)], run_id=run_id)
             self._index.add(decision.keepers, version.number)
@@ -68,6 +70,9 @@ class Committer:
 
     def _decide(self, batch: FinishedBatch, ruling: Ruling) -> Decision:
         return decide(self._index.turns, batch.newcomers(), ruling.thresholds(), excused=batch.excused())
+
+    def _near(self, batch: FinishedBatch, ruling: Ruling, decision: Decision) -> Iterator[NearRow]:
+        return near_rows(self._index.turns, decision, ruling, self._review, excused=batch.excused())
 
     def _refuse_taken_over(self, slot_ids: Sequence[str], head: Version) -> None:
         """TakenOver when another run has claimed a slot of this one since; the index was read before that."""

@@ -19,6 +19,7 @@ from storage.errors import LakeDamaged
 from storage.lake import Lake
 from storage.query import query
 from storage.records import EmbeddingRow
+from storage.reviews import REVIEW
 from storage.turn_rows import find_vectors
 
 Record = Mapping[str, Any]
@@ -100,7 +101,7 @@ JOIN recipes ON recipes.recipe_id = runs.recipe_id WHERE versions.version = {at}
 def read_comparisons(
     lake: Lake, sample: Record, decisions: Sequence[Record], claims: Sequence[Record]
 ) -> Iterator[Comparison]:
-    """One for each decision about the sample as a whole that rests on vectors, oldest first.
+    """One for each decision about the sample as a whole that rests on vectors and on no person's word, oldest first.
 
     `decisions` and `claims` are the sample's own rows. LakeDamaged when a vector is nowhere.
     """
@@ -110,7 +111,8 @@ def read_comparisons(
         if decision["turn"] is None:
             was_made = not decided_at or any(decided_at < claim["version"] < decision["version"] for claim in claims)
             decided_at = decision["version"]
-            if decision["encoder"] and decision["outcome"] in ("kept", "duplicate"):
+            by_rule = decision["encoder"] and decision["kind"] != REVIEW
+            if by_rule and decision["outcome"] in ("kept", "duplicate"):
                 yield from bench.compare(decision, _AS_MADE if was_made else _IN_ORDER)
 
 

@@ -1,13 +1,18 @@
 """What is decided about finished samples, as rows with their evidence. Asks nothing and writes nothing."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from dedup.decide import Decision, DuplicateTurn, Thresholds
+from dedup.turns import TurnKey
 from flows.seir.dialogue import Failure
 from flows.settings import DuplicateSettings
 from storage.canonical import Json, canonical_text, derive_id
 from storage.records import DecisionRow, DuplicateRow
+
+TOLD = "person_calls_duplicate"
+"""Reason of the decision that a turn repeats another because a person says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,17 +28,26 @@ class Ruling:
         return Thresholds(image=self.duplicates.image, text=self.duplicates.text, policy=self.duplicates.policy)
 
     def rows(
-        self, samples: Mapping[str, Failure | None], decision: Decision, *, freed: Iterable[tuple[str, int]] = ()
+        self,
+        samples: Mapping[str, Failure | None],
+        decision: Decision,
+        *,
+        freed: Iterable[tuple[str, int]] = (),
+        told: Collection[TurnKey] = (),
     ) -> Iterator[DecisionRow | DuplicateRow]:
-        """A row for each sample, one for each turn that repeats another no longer, two for each that does."""
+        """A row for each sample, one for each turn that repeats another no longer, two for each that does.
+
+        Turns in `told` do so by a person's word.
+        """
         for sample_id, failure in samples.items():
             yield self._failed(sample_id, failure) if failure else self._settled(sample_id, decision)
         for sample_id, turn in freed:
             yield self._row(sample_id, turn, kind=self.kind, outcome="kept")
         for duplicate in decision.duplicates:
-            row = self._repeated(duplicate)
+            is_told = TurnKey(sample_id=duplicate.sample_id, turn=duplicate.turn) in told
+            row = self._repeated(duplicate, TOLD if is_told else "repeats_kept_turn")
             yield row
-            yield self._evidence(row.decision_id, duplicate)
+            yield DuplicateRow(**self.pair(row.decision_id, duplicate))
 
     def _failed(self, sample_id: str, failure: Failure) -> DecisionRow:
         return DecisionRow(
@@ -53,14 +67,14 @@ class Ruling:
             return self._row(sample_id, None, kind=self.kind, outcome="kept")
         return self._row(sample_id, None, kind=self.kind, outcome="duplicate", reason="all_turns_duplicate")
 
-    def _repeated(self, duplicate: DuplicateTurn) -> DecisionRow:
+    def _repeated(self, duplicate: DuplicateTurn, reason: str) -> DecisionRow:
         evidence: dict[str, Json] = {"kept_sample_id": duplicate.kept_sample_id, "kept_turn": duplicate.kept_turn}
         return self._row(
             duplicate.sample_id,
             duplicate.turn,
             kind="duplicate",
             outcome="duplicate",
-            reason="repeats_kept_turn",
+            reason=reason,
             evidence=evidence,
         )
 
@@ -86,17 +100,13 @@ class Ruling:
             encoder=self.encoder,
         )
 
-    def _evidence(self, decision_id: str, duplicate: DuplicateTurn) -> DuplicateRow:
-        return DuplicateRow(
-            decision_id=decision_id,
-            sample_id=duplicate.sample_id,
-            turn=duplicate.turn,
-            kept_sample_id=duplicate.kept_sample_id,
-            kept_turn=duplicate.kept_turn,
-            image_similarity=duplicate.image_similarity,
-            text_similarity=duplicate.text_similarity,
-            image_threshold=self.duplicates.image,
-            text_threshold=self.duplicates.text,
-            policy=self.duplicates.policy,
-            encoder=self.encoder,
-        )
+    def pair(self, decision_id: str, duplicate: DuplicateTurn) -> dict[str, Any]:
+        """The columns of a row about two turns that were compared."""
+        return {
+            "decision_id": decision_id,
+            **{field.name: getattr(duplicate, field.name) for field in fields(duplicate)},
+            "image_threshold": self.duplicates.image,
+            "text_threshold": self.duplicates.text,
+            "policy": self.duplicates.policy,
+            "encoder": self.encoder,
+        }

@@ -20,9 +20,12 @@ def short(name: str) -> str:
 
 def evidence_lines(evidence: str, repeats: Sequence[Record] = ()) -> list[str]:
     """A decision's evidence in words, if any: from its JSON, and the rows of `duplicates` that belong to it."""
+    said = json.loads(evidence)
     if repeats:
-        return [repeat_words(row) for row in repeats]
-    match json.loads(evidence):
+        return [*(repeat_words(row) for row in repeats), *_spoken(said)]
+    match said:
+        case {"by": _, "why": _, "kept_sample_id": str(keeper), "kept_turn": turn}:
+            return [f"beside turn {turn} of {short(keeper)}", *_spoken(said)]
         case {"attempts": [*attempts], "turn": turn, "round": round_number, "purpose": purpose}:
             return [_failure_words(f"turn {turn}, round {round_number}, {purpose}", attempts)]
         case {"sample_id": str(successor)}:
@@ -30,6 +33,11 @@ def evidence_lines(evidence: str, repeats: Sequence[Record] = ()) -> list[str]:
         case {**pairs} if pairs:
             return [", ".join(f"{str(name).replace('_', ' ')} {_value_words(value)}" for name, value in pairs.items())]
     return []
+
+
+def _spoken(said: Record) -> list[str]:
+    """What a person gave as the reason, where one decided."""
+    return [f"{said['by']} says: {_shortened(said['why'])}"] if "by" in said and "why" in said else []
 
 
 def repeat_words(row: Record) -> str:

@@ -32,6 +32,7 @@ def open_build(
     `studio` opens the models that the settings name; another one may bring its own.
     """
     lake, settings = open_lake(path, turns=options.turns, lock_timeout=options.lock_timeout)
+    settings = asking(settings, options)
     request = build_request(settings, options)
 
     def planner(lake: Lake, version: Version, recipe: Recipe) -> Plan:
@@ -51,6 +52,16 @@ def open_lake(path: Path, *, turns: int | None = None, lock_timeout: float | Non
     if lock_timeout is not None:
         run = run.model_copy(update={"lock_timeout": lock_timeout})
     return lake, settings.model_copy(update={"generation": generation, "run": run})
+
+
+def asking(settings: Settings, options: BuildOptions) -> Settings:
+    """The settings with what is asked for of a review; how near is of use only to those who ask."""
+    ask = options.review if options.review is not None else options.review_near is not None or None
+    given = {"ask": ask, "near": options.review_near}
+    values = {name: value for name, value in given.items() if value is not None}
+    review = settings.selection.review.model_copy(update=values)
+    selection = settings.selection.model_copy(update={"review": review})
+    return settings.model_copy(update={"selection": selection})
 
 
 def build_request(settings: Settings, options: BuildOptions) -> BuildRequest:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from flows.recorder import model_id
 from flows.seir.checks import CHECKS_VERSION
@@ -49,8 +50,10 @@ def write_recipe(settings: Settings, roles: Mapping[str, ModelIdentity]) -> Reci
 
 
 def _selection(settings: Settings, encoder: ModelIdentity) -> dict[str, Json]:
+    """Whether a person is asked counts only where one is: all other recipes are what they were before one could be."""
+    unsaid: Any = {"encoder": _WHO} if settings.selection.review.ask else {"encoder": _WHO, "review": True}
     return {
-        "settings": settings.selection.model_dump(mode="json", exclude={"encoder": _WHO}),
+        "settings": settings.selection.model_dump(mode="json", exclude=unsaid),
         "models": {"encoder": _who(encoder)},
     }
 

@@ -179,11 +179,19 @@ class DuplicateSettings(Section):
     text: Share
 
 
+class ReviewSettings(Section):
+    """Whether builds leave pairs near the thresholds to a person as questions, and how near that is, on either side."""
+
+    ask: bool = False
+    near: Share = 0.02
+
+
 class SelectionSettings(Section):
     """Everything that shapes what is kept; it enters no id."""
 
     encoder: EncoderSettings
     duplicates: DuplicateSettings
+    review: ReviewSettings = ReviewSettings()
 
 
 class ServerSettings(Section):

@@ -16,13 +16,13 @@ import polars as pl
 
 from dedup.decide import Excused, Thresholds, decide
 from dedup.kept import KeptTurns
-from dedup.turns import TurnVectors
+from dedup.turns import TurnKey, TurnVectors
 from flows.settings import FILE, SettingsError, read_settings
 from storage.errors import LakeDamaged
 from storage.fsck.check import Survey, look_over, settled, survey
 from storage.fsck.findings import INVARIANTS, Finding, Mended, Report, Seen, UncheckedError, counted, few, look
 from storage.fsck.mending import mend, renew_history, renew_table
-from storage.fsck.rows import flagged_turns, latest_decisions
+from storage.fsck.rows import flagged_turns, latest_decisions, ruled_at, words_on_turns
 from storage.fsck.stock import Stock
 from storage.lake import Lake
 from storage.records import EmbeddingRow, RecipeRow, RunStartRow, SampleRow, TurnRow, VectorRow, from_arrow
@@ -94,7 +94,10 @@ def _check_settings(path: Path) -> Seen:
 
 
 def check_duplicates(found: Survey) -> Seen:
-    """Decide all unflagged turns of kept samples again, in the order in which they were: none may be a duplicate."""
+    """Decide all unflagged turns of kept samples again, in the order in which they were: none may be a duplicate.
+
+    What a person keeps may, and counts among the kept ones from then on.
+    """
     stock = found.needed_stock()
     turns = _unflagged(stock)
     encoders = turns["encoder"].unique().to_list()
@@ -103,22 +106,29 @@ def check_duplicates(found: Survey) -> Seen:
     findings: list[Finding] = []
     kept = KeptTurns(encoder=encoders[0] if encoders else "")
     vectors, excused = _vectors(stock, kept.encoder), _siblings(stock)
-    for (decided, _), rows in groupby(turns.iter_rows(named=True), key=lambda row: (row["decided"], row["completed"])):
+    for (decided, _), group in groupby(turns.iter_rows(named=True), key=lambda row: (row["decided"], row["completed"])):
+        rows = list(group)
         newcomers = [_comparable(row, vectors) for row in rows]
-        findings += _repeated(kept, newcomers, _thresholds(found, stock, decided), excused)
+        spared = {turn.key for row, turn in zip(rows, newcomers, strict=True) if row["said"] == "kept"}
+        if any(row["ruled"] == decided for row in rows):
+            findings += _repeated(kept, newcomers, _thresholds(found, stock, decided), (excused, spared))
         kept.add(newcomers, encoder=kept.encoder)
     return Seen(looked_at=counted(turns.height, "unflagged turn"), findings=few(findings, of="turns"))
 
 
 def _unflagged(stock: Stock) -> pl.DataFrame:
     """The turns of kept samples that repeat none, with their vectors' hashes, in the order of their decisions."""
-    kept = latest_decisions(stock).filter(pl.col("outcome") == "kept").rename({"version": "decided"})
+    kept = latest_decisions(stock).filter(pl.col("outcome") == "kept").drop("version")
+    late = pl.when(pl.col("said") == "kept").then("said_at")
     turns = stock.frame(TurnRow, ["sample_id", "turn"]).with_columns(
         completed=pl.col("version").max().over("sample_id")
     )
     return (
         turns.select("sample_id", "turn", "completed")
         .join(kept, on="sample_id")
+        .join(ruled_at(stock), on="sample_id")
+        .join(words_on_turns(stock), on=["sample_id", "turn"], how="left")
+        .with_columns(decided=pl.max_horizontal("ruled", late))
         .join(flagged_turns(stock), on=["sample_id", "turn"], how="anti")
         .join(stock.frame(EmbeddingRow).drop("version", "package"), on=["sample_id", "turn", "encoder"])
         .sort("decided", "completed", "sample_id", "turn")
@@ -152,9 +162,10 @@ def _siblings(stock: Stock) -> Excused:
 
 
 def _repeated(
-    kept: KeptTurns, newcomers: Iterable[TurnVectors], thresholds: Thresholds, excused: Excused
+    kept: KeptTurns, newcomers: Iterable[TurnVectors], thresholds: Thresholds, exempt: tuple[Excused, set[TurnKey]]
 ) -> Iterator[Finding]:
-    for pair in decide(kept, newcomers, thresholds, excused=excused).duplicates:
+    excused, spared = exempt
+    for pair in decide(kept, newcomers, thresholds, excused=excused, spared=spared).duplicates:
         yield Finding(
             where=f"turn {pair.turn} of sample {pair.sample_id}",
             what=f"is kept and not flagged, and repeats turn {pair.kept_turn} of sample {pair.kept_sample_id}: image "

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from flows.progress import OUTCOMES, read_progress
+from flows.review.questions import count_questions
 from flows.topics.pick import TopicState
 from storage.lake import Lake
 from storage.records import ModelRow
@@ -17,7 +18,7 @@ from storage.versions import Version
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How a lake stands at a version. `outcomes` counts slots."""
+    """How a lake stands at a version. `outcomes` counts slots, `questions` those that are open for a person."""
 
     path: Path
     version: int
@@ -27,6 +28,7 @@ class Status:
     planned: int
     outcomes: Mapping[str, int]
     models: tuple[str, ...]
+    questions: int
 
     def json(self) -> dict[str, object]:
         return {field.name: getattr(self, field.name) for field in fields(self)} | {"path": str(self.path)}
@@ -75,6 +77,7 @@ def _status(lake: Lake, path: Path, version: Version, slots: pl.DataFrame) -> St
         planned=slots.height,
         outcomes={name: counted.get(name, 0) for name in OUTCOMES},
         models=tuple(lake.scan(ModelRow, version).select("name").unique().sort("name").collect()["name"]),
+        questions=count_questions(lake, version),
     )
 
 

@@ -10,6 +10,7 @@ import polars as pl
 from storage.kept_rows import KeptVectors
 from storage.lake import Lake
 from storage.records import DecisionRow, EmbeddingRow, TurnRow, VectorRow, from_arrow
+from storage.reviews import REVIEW
 from storage.tables import Among
 from storage.turn_rows import Floats, find_vectors
 from storage.versions import Version
@@ -30,7 +31,8 @@ class Standing:
     """Where the finished samples of a version stand: all that duplicates were looked for among.
 
     `kept` says of each whether it is kept; `flagged` are turns that repeat another sample's; `encoders` are those by
-    which their latest decisions were made: one, unless the lake is empty; `decided_at` the versions that made these.
+    which their latest decisions were made: one, unless the lake is empty; `decided_at` the versions that made these, as
+    far as thresholds did, and not a person.
     """
 
     kept: dict[str, bool]
@@ -55,11 +57,12 @@ def bare_turns(lake: Lake, version: Version, encoder: str) -> list[BareTurn]:
 
 def read_standing(lake: Lake, version: Version) -> Standing:
     """Kept samples, and those that repeat others; rejected, failed and open ones are not among them."""
-    columns = ["sample_id", "turn", "outcome", "encoder"]
+    columns = ["sample_id", "turn", "kind", "outcome", "encoder"]
+    by_rule = pl.col("version").filter(pl.col("kind") != REVIEW).max().over("sample_id", "turn")
     latest = (
         lake.scan(DecisionRow, version, columns)
         .sort("version", maintain_order=True)
-        .with_columns(encoder=pl.col("encoder").forward_fill().over("sample_id"))
+        .with_columns(encoder=pl.col("encoder").forward_fill().over("sample_id"), by_rule=by_rule)
         .unique(["sample_id", "turn"], keep="last", maintain_order=True)
         .collect()
     )
@@ -69,7 +72,7 @@ def read_standing(lake: Lake, version: Version) -> Standing:
         kept={row["sample_id"]: row["outcome"] == "kept" for row in whole.iter_rows(named=True)},
         flagged=frozenset(turns.select("sample_id", "turn").iter_rows()),
         encoders=frozenset(whole["encoder"].drop_nulls()),
-        decided_at=frozenset(whole["version"]),
+        decided_at=frozenset(whole["by_rule"].drop_nulls()),
     )
 
 

@@ -317,9 +317,9 @@ class VectorRow(Row):
 class DecisionRow(Row):
     """What became of a sample, or of one of its turns; the latest in version order holds.
 
-    `kind`: `build`, `duplicate`, `reembed`, `rethreshold`, `rerun`; `outcome`: `kept`, `rejected`, `duplicate`,
-    `failed`; `evidence` is JSON. `encoder` is the one whose vectors were compared, null where none were; a kept sample
-    is shown with the latest.
+    `kind`: `build`, `duplicate`, `reembed`, `rethreshold`, `rerun`, `review` (a person's word: `storage.reviews`);
+    `outcome`: `kept`, `rejected`, `duplicate`, `failed`; `evidence` is JSON. `encoder` is the one whose vectors were
+    compared, null where none were; a kept sample is shown with the latest.
     """
 
     table = "decisions"
@@ -336,11 +336,9 @@ class DecisionRow(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DuplicateRow(Row):
-    """A turn and the earlier kept turn that it repeats: the evidence of one decision."""
+class PairRow(Row):
+    """Two turns that were compared, the kept one being earlier, and the thresholds that held then."""
 
-    table = "duplicates"
-    key = ("decision_id",)
     decision_id: str
     sample_id: str
     turn: int
@@ -352,6 +350,22 @@ class DuplicateRow(Row):
     text_threshold: float
     policy: str
     encoder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicateRow(PairRow):
+    """A turn and the earlier kept turn that it repeats: the evidence of one decision."""
+
+    table = "duplicates"
+    key = ("decision_id",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearRow(PairRow):
+    """A kept turn that fell a little short of repeating an earlier one; the decision is that about its sample."""
+
+    table = "near_misses"
+    key = ("decision_id", "turn")
 
 
 TABLES: dict[str, type[Row]] = {
@@ -372,5 +386,6 @@ TABLES: dict[str, type[Row]] = {
         VectorRow,
         DecisionRow,
         DuplicateRow,
+        NearRow,
     )
 }

@@ -86,6 +86,19 @@ def plan(*, lake_path: Path, as_json: bool, **options: Any) -> None:
 @build_options
 @click.option(
     "--lock-timeout",
+@click.option(
+    "--review/--no-review",
+    default=None,
+    show_default="as the settings say",
+    help="Leave turns near the thresholds to a person as questions, see 'interlake review'.",
+)
+@click.option(
+    "--review-near",
+    type=click.FloatRange(0, 1),
+    metavar="D",
+    show_default="as the settings say",
+    help="How near that is, on either side; given alone it stands for --review too.",
+)
     type=LOCK_SECONDS,
     show_default="as the settings say",
     help=LOCK_HELP,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.options import console, json_option, lake_option, plain, print_json, print_table, say
+from flows.cli.options import console, counted, json_option, lake_option, plain, print_json, print_table, say
 from flows.progress import OUTCOMES
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def status(*, lake_path: Path, as_json: bool, number: int | None) -> None:
     click.echo(plain(f"lake {now.path}, {since}, models: {', '.join(now.models) or 'none used yet'}"))
     click.echo(f"topics: {now.topics_covered} of {now.topics} have samples")
     click.echo(f"slots: {now.planned} planned = " + " + ".join(f"{now.outcomes[state]} {state}" for state in OUTCOMES))
+    if now.questions:
+        click.echo(f"{counted(now.questions, 'question')} open to a person; 'interlake review' shows them")
     if isinstance(now, PresentStatus):
         _print_work(now)
 

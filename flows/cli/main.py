@@ -19,6 +19,7 @@ from flows.cli.reembed import reembed
 from flows.cli.regenerate import regenerate
 from flows.cli.replay import replay
 from flows.cli.rerun import rerun
+from flows.cli.review import review
 from flows.cli.similar import similar
 from flows.cli.travel import diff
 from flows.cli.watch import watch
@@ -58,6 +59,7 @@ for command in (
     show,
     why,
     duplicates,
+    review,
     call,
     similar,
     sql,

@@ -19,15 +19,16 @@ from flows.replay.hashing import hash_again
 from flows.replay.past import NotReplayable, PastRun
 from flows.replay.rehearsal import Rehearsal, Rehearsed
 from flows.replay.report import ReplayedVersion
+from flows.review.nearby import near_rows
 from storage.embeddings import embedded_turns
 from storage.lake import Lake
 from storage.packages import PackageDraft
-from storage.records import DecisionRow, DuplicateRow, EmbeddingRow, IterationRow, Row, SampleRow, TurnRow
+from storage.records import DecisionRow, DuplicateRow, EmbeddingRow, IterationRow, NearRow, Row, SampleRow, TurnRow
 from storage.tables import Among
 from storage.versions import Version
 
 MADE: tuple[type[Row], ...] = (IterationRow, TurnRow, EmbeddingRow)
-SAID: tuple[type[Row], ...] = (SampleRow, DecisionRow, DuplicateRow)
+SAID: tuple[type[Row], ...] = (SampleRow, DecisionRow, DuplicateRow, NearRow)
 
 
 class BuildReplay:
@@ -65,7 +66,7 @@ class BuildReplay:
             calls=list(chain.from_iterable(each.calls for each in rehearsed)),
         )
         package = self._packer().pack(batch, there_already(self._lake, batch, self._before))
-        decisions = list(self._ruling().rows(batch.failures(), self._decide(batch)))
+        decisions = list(self._decisions(batch))
         differences = list(self._compare(rehearsed, [*package.rows, *decisions]))
         made_sha256 = None
         if not differences and len(batch.work) == len(self._outcomes):
@@ -98,6 +99,15 @@ class BuildReplay:
         duplicates = self._run.settings.selection.duplicates
         return Ruling(kind="build", version=self._version.number, encoder=self._encoder, duplicates=duplicates)
 
+    def _decisions(self, batch: FinishedBatch) -> Iterator[Row]:
+        """What is decided about the samples made again, and which of them are borderline."""
+        ruling, review, made = self._ruling(), self._run.settings.selection.review, batch.failures()
+        decision = self._decide(batch)
+        repeated = tuple(pair for pair in decision.duplicates if pair.sample_id in made)
+        yield from ruling.rows(made, replace(decision, duplicates=repeated))
+        near = near_rows(self._index.turns, decision, ruling, review, excused=self._claimed.excused())
+        yield from (row for row in near if row.sample_id in made)
+
     def _decide(self, batch: FinishedBatch) -> Decision:
         """Decide about the samples made again; the others of their version take part as they were recorded."""
         newcomers = batch.newcomers()
@@ -107,8 +117,7 @@ class BuildReplay:
         others = [name for name, outcome in self._outcomes.items() if name not in made and outcome != "failed"]
         newcomers += self._recorded(others)
         self._index.catch_up(self._before)
-        decision = decide(self._index.turns, newcomers, self._ruling().thresholds(), excused=self._claimed.excused())
-        return replace(decision, duplicates=tuple(pair for pair in decision.duplicates if pair.sample_id in made))
+        return decide(self._index.turns, newcomers, self._ruling().thresholds(), excused=self._claimed.excused())
 
     def _recorded(self, sample_ids: Collection[str]) -> Iterator[TurnVectors]:
         if sample_ids:

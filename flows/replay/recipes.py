@@ -8,6 +8,7 @@ from flows.recipe_changes import compare, leaves
 from flows.redeciding import MOVE, RETHRESHOLD
 from flows.replay.differences import Difference
 from flows.replay.past import PastRun
+from storage.reviews import REVIEW
 
 
 def recipe_differences(run: PastRun) -> Iterator[Difference]:
@@ -31,6 +32,6 @@ def recipe_differences(run: PastRun) -> Iterator[Difference]:
 
 
 def _made_again(run: PastRun) -> Recipe:
-    if run.start.kind in (MOVE, RETHRESHOLD):
+    if run.start.kind in (MOVE, RETHRESHOLD, REVIEW):
         return write_selection(run.settings, run.roles["encoder"])
     return write_recipe(run.settings, run.roles)

@@ -20,11 +20,13 @@ from flows.replay.prefixes import find_by_prefix
 from flows.replay.recipes import recipe_differences
 from flows.replay.report import GIVEN, Replay, ReplayedVersion
 from flows.replay.retirements import replay_retirement
+from flows.replay.reviews import replay_review
 from storage.errors import LakeDamaged
 from storage.keepers import all_keepers
 from storage.lake import Lake
 from storage.projection import read_link
 from storage.records import ClaimRow, DecisionRow, EmbeddingRow, SampleRow
+from storage.reviews import REVIEW
 from storage.slots import RERUN
 from storage.tables import Among
 from storage.versions import Version
@@ -126,6 +128,8 @@ class Replaying:
         if run.start.kind in (MOVE, RETHRESHOLD):
             move = MoveReplay(self._lake, version, run, self._among)
             return move.replay_vectors() if "vectors" in kinds else move.replay_decisions()
+        if run.start.kind == REVIEW:
+            return replay_review(self._lake, version, self._among)
         if all(row.kind == RERUN for row in self._lake.rows(DecisionRow, added)):
             return replay_retirement(self._lake, version, run, self._among)
         raise NotReplayable(f"a run of kind {run.start.kind} decided it, which this interlake does not know")

@@ -19,6 +19,7 @@ from storage.records import (
     EmbeddingRow,
     ImageRow,
     IterationRow,
+    NearRow,
     RecipeRow,
     Row,
     RunStartRow,
@@ -28,6 +29,7 @@ from storage.records import (
     VectorRow,
     from_arrow,
 )
+from storage.reviews import REVIEW
 from storage.slots import ABANDONED, ABANDONING, without_abandoned
 from storage.tables import packages_of
 from storage.turn_rows import checked_vector
@@ -43,6 +45,7 @@ _ONCE: tuple[type[Row], ...] = (
     CallRow,
     DecisionRow,
     DuplicateRow,
+    NearRow,
 )
 _NAME_SAMPLES: tuple[type[Row], ...] = (TurnRow, EmbeddingRow, IterationRow, CallRow, DecisionRow)
 _NAME_PICTURES: tuple[type[Row], ...] = (TurnRow, IterationRow, CallRow)
@@ -186,6 +189,21 @@ def flagged_turns(stock: Stock, until: int | None = None) -> pl.DataFrame:
     return latest.filter(pl.col("outcome") == "duplicate").select("sample_id", "turn")
 
 
+def words_on_turns(stock: Stock) -> pl.DataFrame:
+    """Sample and turn of what persons spoke of: `said`, their latest word (kept or duplicate), and `said_at`."""
+    decisions = stock.frame(DecisionRow, ["sample_id", "turn", "kind", "outcome"])
+    words = decisions.filter(pl.col("turn").is_not_null() & (pl.col("kind") == REVIEW))
+    latest = words.unique(["sample_id", "turn"], keep="last", maintain_order=True)
+    return latest.select("sample_id", "turn", said="outcome", said_at="version")
+
+
+def ruled_at(stock: Stock) -> pl.DataFrame:
+    """One row a sample that a rule decided: `ruled`, the version that did so last, whatever a person said since."""
+    decisions = stock.frame(DecisionRow, ["sample_id", "turn", "kind"])
+    whole = decisions.filter(pl.col("turn").is_null() & (pl.col("kind") != REVIEW))
+    return whole.group_by("sample_id").agg(ruled=pl.max("version"))
+
+
 def check_vectors(stock: Stock) -> Seen:
     """Every vector is what its name says and can be compared; every embedding's are there; one encoder decides."""
     stock.require(VectorRow)
@@ -313,13 +331,24 @@ def _baseless_duplicates(stock: Stock) -> Iterator[Finding]:
         yield Finding(where="duplicates", what=f"decision {row['decision_id']} is named and flags no such turn")
     for row in flagging.join(duplicates, on=key, how="anti").iter_rows(named=True):
         yield Finding(where="decisions", what=f"decision {row['decision_id']} flags a turn without evidence")
-    keepers = duplicates.select(sample_id="kept_sample_id", turn="kept_turn")
+    near = stock.frame(NearRow, ["decision_id", "sample_id", "turn", "kept_sample_id", "kept_turn"])
+    keeping = decisions.filter((pl.col("outcome") == "kept") & pl.col("turn").is_null())
+    for row in near.join(keeping, on=["decision_id", "sample_id"], how="anti").iter_rows(named=True):
+        yield Finding(where="near_misses", what=f"decision {row['decision_id']} is named and keeps no such sample")
     decided = decisions.filter(pl.col("turn").is_not_null()).select("sample_id", "turn")
-    for table, named in (("duplicates", keepers), ("decisions", decided)):
+    for table, named in (
+        ("duplicates", _keepers(duplicates)),
+        ("near_misses", pl.concat([near.select("sample_id", "turn"), _keepers(near)])),
+        ("decisions", decided),
+    ):
         for sample_id, turn in (
             named.unique().join(turns, on=["sample_id", "turn"], how="anti").sort("sample_id").iter_rows()
         ):
             yield Finding(where=table, what=f"turn {turn} of sample {sample_id} is named and was never made")
+
+
+def _keepers(pairs: pl.DataFrame) -> pl.DataFrame:
+    return pairs.select(sample_id="kept_sample_id", turn="kept_turn")
 
 
 def _place(sample_id: str, turn: int, stage: str) -> str:

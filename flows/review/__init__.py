@@ -1,0 +1,1 @@
+"""What lies near the thresholds, asked of a person; and what persons said, which every rule goes by."""
