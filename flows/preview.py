@@ -77,8 +77,35 @@ def preview_build(path: Path, options: BuildOptions) -> Preview:
     head, generation = lake.version(), settings.generation
     plan = plan_build(lake, head, recipe, build_request(settings, options))
     turns = sum(len(slot.templates) for slot in plan.slots)
-    generation = settings.generation
-    return Preview(plan=plan, fewest_calls=turns * fewest_calls(generation), most_calls=turns * most_calls(generation))
+    calls = (fewest_calls(generation), most_calls(generation))
+    bounds = Bounds(
+        calls=(generation.turns * calls[0], generation.turns * calls[1]),
+        pictures=(generation.turns, generation.turns * (1 + generation.rounds.image)),
+    )
+    return Preview(
+        plan=plan,
+        fewest_calls=turns * calls[0],
+        most_calls=turns * calls[1],
+        recorded_calls=_recorded(lake, plan),
+        estimate=estimate(read_spent(lake, head, recipe.generation_id), len(plan.slots), bounds),
+    )
+
+
+def _recorded(lake: Lake, plan: Plan) -> int:
+    """How many calls of the plan's samples dead runs left in their spools."""
+    wanted = {slot.sample_id for slot in plan.slots if plan.resumed}
+    folders = [folder for folder in lake.runs.iterdir() if wanted and not is_alive(lake, folder.name)]
+    paths = [path for folder in folders for path in folder.glob(f"{SPOOL_FOLDER}/*.log")]
+    rows = (call.row for path in paths for call in read_calls_of(path))
+    return len({row.call_id for row in rows if row.sample_id in wanted})
+
+
+def _shown(name: str, value: float | None) -> str | None:
+    if value is None:
+        return None
+    if name == "bytes":
+        return f"{value / 1e6:,.1f} MB"
+    return f"{value:,.1f}" if name == "seconds" else f"{value:,.0f}"
 
 
 def fewest_calls(settings: GenerationSettings) -> int:

@@ -76,16 +76,16 @@ def plan(*, lake_path: Path, as_json: bool, **options: Any) -> None:
     if as_json:
         print_json(preview.json())
         return
-    click.echo(preview.plan.note())
-    click.echo(f"model calls: {preview.fewest_calls} at least, {preview.most_calls} when every rewrite is spent")
+    for line in preview.lines():
+        click.echo(line)
+    if preview.plan.slots:
+        print_table(("it takes", "at least", "expected", "at most", "from"), preview.ranges())
     print_table(("topic", "slot", "sample", "templates"), preview.rows())
 
 
 @click.command()
 @lake_option
 @build_options
-@click.option(
-    "--lock-timeout",
 @click.option(
     "--review/--no-review",
     default=None,
@@ -99,6 +99,8 @@ def plan(*, lake_path: Path, as_json: bool, **options: Any) -> None:
     show_default="as the settings say",
     help="How near that is, on either side; given alone it stands for --review too.",
 )
+@click.option(
+    "--lock-timeout",
     type=LOCK_SECONDS,
     show_default="as the settings say",
     help=LOCK_HELP,
