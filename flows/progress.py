@@ -50,19 +50,19 @@ class Progress:
         return self.seconds * (self.planned - self.made) / self.made if self.made else None
 
     def line(self) -> str:
-        """One line for a person."""
+        """One line for a person; what one looks for most stands first, for those who see its beginning alone."""
         return (
-            f"made {self.made}/{self.planned}, committed {self.committed_batches}/{self.batches} batches: "
+            f"made {self.made}/{self.planned}{self._left()}, {self.calls_per_second:.1f} calls a second; "
+            f"committed {self.committed_batches}/{self.batches} batches: "
             f"{self.kept} kept, {self.rejected} rejected, {self.duplicate} duplicate, {self.failed} failed, "
-            f"{self.open} open; {self.calls} calls in {self.seconds:.0f} s, {self.calls_per_second:.1f} a second"
-            f"{self._left()}"
+            f"{self.open} open; {self.calls} calls in {self.seconds:.0f} s"
         )
 
     def _left(self) -> str:
         left = self.seconds_left
         if left is None:
-            return "; time left: not known yet"
-        return f"; about {duration(left)} left" if self.committed_batches < self.batches else ""
+            return ", time left not known yet"
+        return f", about {duration(left)} left" if self.committed_batches < self.batches else ""
 
 
 class ProgressBoard:

@@ -121,11 +121,13 @@ class BatchTape:
             places = self._spool.append(calls)
         except OSError as error:
             self._kept.difference_update(call.row.call_id for call in calls)
-            self._written.set_exception(error)
+            if not self._written.done():
+                self._written.set_exception(error)
             return
         for call, place in zip(calls, places, strict=True):
             self._shelf.note(call.row, self._spool.path, place)
-        self._written.set_result(None)
+        if not self._written.done():  # who waited was cancelled, and what was heard is kept all the same
+            self._written.set_result(None)
 
     def read_back(self) -> list[RecordedCall]:
         """All calls of the batch, for its package; LakeDamaged when the disk does not give back what was kept."""

@@ -13,7 +13,9 @@ from flows.progress import Progress
 from flows.run import Run
 
 KEY = "build-progress"
-EVERY_SECONDS = 2.0
+EVERY_SECONDS, RARELY_SECONDS = 2.0, 30.0
+SHARE = 60
+"""Each update is an event in Prefect's database: the next one waits for such a part of the time so far."""
 LAST_SECONDS = 10.0
 """How long the end of a run waits for an update under way; a server that hangs does not hold it up for longer."""
 
@@ -27,7 +29,7 @@ def live_progress(run: Run, *, every: float = EVERY_SECONDS) -> Iterator[None]:
     over = threading.Event()
 
     def follow() -> None:
-        while not over.wait(every):
+        while not over.wait(max(every, min(RARELY_SECONDS, run.board.now.seconds / SHARE))):
             bar.show()
 
     context = copy_context()  # Prefect's settings and the flow's run are in it

@@ -14,8 +14,8 @@ from flows.ui.findings import Findings, Some, read_findings
 KEY = "build-report"
 MOST_BYTES = 500_000
 SHEET_BYTES = 200_000
-SHORT, LONG = 60, 160
-"""Characters of a name and of a text."""
+SHORT, LONG = 40, 90
+"""Characters of a name and of a text: the UI breaks no line of a table."""
 
 
 def show_report(run: Run) -> None:
@@ -42,7 +42,7 @@ def _page(found: Findings, sheet: bytes | None) -> str:
 def _head(found: Findings) -> Iterator[str]:
     yield f"# Build {found.run_id[:8]}: {as_text(found.state)}"
     yield ""
-    yield f"Lake {as_text(found.lake, LONG)}, version {found.version}."
+    yield f"Lake {as_text(found.lake, 2 * LONG)}, version {found.version}."
     yield ""
     yield from _table(list(found.counts), [[str(count) for count in found.counts.values()]], numbers=len(found.counts))
 
@@ -56,10 +56,10 @@ def _kept(found: Findings, sheet: bytes | None) -> Iterator[str]:
         yield f"![the first pictures](data:image/jpeg;base64,{base64.b64encode(sheet).decode()})"
         yield ""
     rows = [
-        (str(at), as_text(row["topic"], SHORT), as_text(row["question"], LONG), row["sample_id"][:8])
+        (str(at), row["sample_id"][:8], as_text(row["topic"], SHORT), as_text(row["question"], LONG))
         for at, row in enumerate(found.kept.first, start=1)
     ]
-    yield from _table(("no.", "topic", "first question", "sample"), rows)
+    yield from _table(("no.", "sample", "topic", "first question"), rows)
 
 
 def _topics(found: Findings) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _topics(found: Findings) -> Iterator[str]:
 
 
 def _rounds(found: Findings) -> Iterator[str]:
-    yield "## Rounds: how often a draft was objected to, written anew, and chosen in the end"
+    yield "## Rounds: drafts objected to, written anew, chosen in the end"
     yield ""
     names = ("round", "drafts", "criticised", "rewritten", "chosen")
     rows = [(row["stage"], *(str(row[name]) for name in names)) for row in found.rounds]
@@ -95,15 +95,15 @@ def _repeats(found: Findings) -> Iterator[str]:
     rows = [
         (
             f"{row['sample_id'][:8]} turn {row['turn']}",
-            as_text(row["caption"] or "", LONG),
             f"{row['kept_sample_id'][:8]} turn {row['kept_turn']}",
-            as_text(row["kept_caption"] or "", LONG),
             f"{row['image_similarity']:.4f} (from {row['image_threshold']:g})",
             f"{row['text_similarity']:.4f} (from {row['text_threshold']:g})",
+            as_text(row["caption"] or "", SHORT),
+            as_text(row["kept_caption"] or "", SHORT),
         )
         for row in found.repeats.first
     ]
-    yield from _table(("repeats", "its caption", "kept", "its caption", "pictures", "captions"), rows, numbers=2)
+    yield from _table(("repeat", "of", "pictures alike", "captions alike", "its caption", "the kept one's"), rows)
 
 
 def _failed(found: Findings) -> Iterator[str]:

@@ -68,7 +68,7 @@ def test_a_living_run_is_followed_to_its_outcome(tmp_path: Path, interlake: Inte
     with built_here(lake):
         code, out, err = interlake("watch", "--lake", lake.path)
     *changes, outcome = out.splitlines()
-    assert changes and all(line.startswith("made ") and " a second" in line for line in changes)
+    assert changes and all(line.startswith("made ") and " calls a second; committed " in line for line in changes)
     run_id = find_run(lake, None)
     assert run_id is not None
     counts = "4 planned, 4 kept, 0 rejected, 0 duplicate, 0 failed, 0 open"
@@ -144,10 +144,10 @@ def test_a_bad_run_is_bad_input(tmp_path: Path, interlake: Interlake, prefix: st
 def test_time_left_is_what_the_rest_takes_at_the_pace_so_far() -> None:
     some = Progress(run_id="r", note="", planned=10, batches=5, made=4, committed_batches=1, calls=40, seconds=20.0)
     assert (some.calls_per_second, some.seconds_left) == (2.0, 30.0)
-    assert some.line().endswith("; 40 calls in 20 s, 2.0 a second; about 30 s left")
+    assert some.line().startswith("made 4/10, about 30 s left, 2.0 calls a second; committed 1/5 batches: ")
     none = Progress(run_id="r", note="", planned=10, batches=5)
     assert (none.calls_per_second, none.seconds_left) == (0.0, None)
-    assert none.line().endswith("0 calls in 0 s, 0.0 a second; time left: not known yet")
+    assert none.line().startswith("made 0/10, time left not known yet, 0.0 calls a second; committed 0/5 batches: ")
     done = Progress(run_id="r", note="", planned=10, batches=5, made=10, committed_batches=5, calls=90, seconds=30.0)
     assert done.seconds_left == 0.0
-    assert done.line().endswith("; 90 calls in 30 s, 3.0 a second")
+    assert done.line().startswith("made 10/10, 3.0 calls a second; committed 5/5 batches: ")
