@@ -26,7 +26,7 @@ E2E_TESTS := tests/e2e
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help kernel demo up down test test-reproduction test-faults test-e2e test-models storm bench-lake bench-record bench-dedup train-clip lint lock clean
+.PHONY: help kernel demo up down test test-reproduction test-faults test-e2e test-models storm bench-lake bench-record bench-prefect bench-dedup train-clip lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -42,6 +42,7 @@ help:
 	@echo 'make test-models  set up torch, diffusers and open_clip in .venv-models (7 GB), then the tests that need them'
 	@echo 'make bench-lake   what committing to small and large lakes costs, part by part (some ten minutes, 4 GB)'
 	@echo 'make bench-record what recording takes of calls a second, and whether its memory is bounded (some four minutes)'
+	@echo 'make bench-prefect  what Prefect takes of a build with slow models, and what its database grows by (some three minutes)'
 	@echo 'make bench-dedup  set up faiss in .venv-bench, then the search for near-duplicates beside other tools (15 minutes, 5 GB of disk)'
 	@echo 'make train-clip   train our own small CLIP anew into models/scene_clip (half an hour or so)'
 	@echo 'make kernel  compile the inner loop of the search for near-duplicates (make demo and make test do so)'
@@ -136,6 +137,9 @@ test-models: $(MODELS_READY)
 
 bench-record: $(READY)
 	$(BIN)/python -m tests.benchmarks.recording
+
+bench-prefect: $(READY)
+	$(BIN)/python -m tests.benchmarks.through_prefect
 
 bench-lake: $(READY)
 	$(BIN)/python -m tests.benchmarks.lake

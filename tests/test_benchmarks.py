@@ -1,10 +1,11 @@
 """The benchmarks still run; what they measure is judged by whoever runs them."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import dedup, lake, recording
+from tests.benchmarks import dedup, lake, one_build, recording
 
 
 def test_the_benchmark_of_the_lake_runs_small_and_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,3 +52,11 @@ def test_the_benchmark_of_near_duplicates_runs_small_and_finds_every_pair(
     assert {row[4] for row in tools} == {"1.0000"}
     assert (tmp_path / "near.png").read_bytes().startswith(b"\x89PNG")
     assert not any(line.startswith(("PASS", "FAIL")) for line in printed)
+
+
+def test_the_benchmark_of_prefect_measures_its_plain_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--plain", "--samples", "4", "--batch", "2", "--open-batches", "2", "--latency", "0.01"]
+    assert one_build.main(words) == 0
+    took = json.loads(capsys.readouterr().out)
+    assert (took["samples"], took["tasks"]) == (4, 0)
+    assert took["seconds"] > 0

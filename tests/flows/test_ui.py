@@ -58,7 +58,7 @@ FOUR = BuildOptions(new_topics=2, samples_per_topic=2, turns=1)
 
 def shown(markdown: str) -> str:
     """Markdown as HTML, as CommonMark with tables has it."""
-    return PARSER.render(markdown)
+    return str(PARSER.render(markdown))
 
 
 def tags(html: str) -> set[str]:
