@@ -113,7 +113,7 @@ class BatchTape:
             asyncio.get_running_loop().call_soon(self._write)
         self._kept.add(call.row.call_id)
         self._unwritten.append(call)
-        await self._written
+        await asyncio.shield(self._written)  # several wait for it: one of them may be cancelled
 
     def _write(self) -> None:
         calls, self._unwritten = self._unwritten, []
@@ -121,13 +121,11 @@ class BatchTape:
             places = self._spool.append(calls)
         except OSError as error:
             self._kept.difference_update(call.row.call_id for call in calls)
-            if not self._written.done():
-                self._written.set_exception(error)
+            self._written.set_exception(error)
             return
         for call, place in zip(calls, places, strict=True):
             self._shelf.note(call.row, self._spool.path, place)
-        if not self._written.done():  # who waited was cancelled, and what was heard is kept all the same
-            self._written.set_result(None)
+        self._written.set_result(None)
 
     def read_back(self) -> list[RecordedCall]:
         """All calls of the batch, for its package; LakeDamaged when the disk does not give back what was kept."""

@@ -53,6 +53,8 @@ class Scene:
         self.shelf = SpoolShelf()
         self.tape = BatchTape(self.spool, self.shelf, ())
         self.on_disk: list[int] = []
+        self.when_heard: Callable[[int], bool] = bool
+        self._heard = 0
         self._engine = Engine()
         self._recorder = Recorder(tape=self.tape, desk=self._ask, run_id="r", patience=0)
 
@@ -61,7 +63,10 @@ class Scene:
             self.on_disk.append(len(read_calls_of(self.spool.path)))
             return await send()
 
-        return await self._engine.ask(model, noted)
+        answer = await self._engine.ask(model, noted)
+        self._heard += 1
+        self.when_heard(self._heard)
+        return answer
 
     def close(self) -> None:
         self.spool.close()
@@ -99,3 +104,15 @@ def test_an_answer_that_cannot_be_written_is_handed_to_nobody(scene: Scene) -> N
 
     asyncio.run(ask())
     assert [call.row.seed for call in scene.tape.read_back()] == [0, 1]
+
+
+def test_who_is_cancelled_while_an_answer_is_written_takes_nobody_along(scene: Scene) -> None:
+    async def ask() -> None:
+        asked = [asyncio.create_task(scene.chat(number)) for number in range(3)]
+        # By then the first has its answer, and waits with the others for the end of this turn.
+        scene.when_heard = lambda heard: asked[0].cancel() if heard == 3 else False
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        assert [isinstance(result, BaseException) for result in results] == [True, False, False]
+
+    asyncio.run(ask())
+    assert [call.row.seed for call in scene.tape.read_back()] == [0, 1, 2]
