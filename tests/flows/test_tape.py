@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from flows.engine import Engine
 from flows.recorder import Address, Answer, Asked, Recorder
 from flows.tape import BatchTape, SpoolShelf
 from models.chat import ChatReply, ChatRequest, Message, Sampling
@@ -55,15 +54,14 @@ class Scene:
         self.on_disk: list[int] = []
         self.when_heard: Callable[[int], bool] = bool
         self._heard = 0
-        self._engine = Engine()
         self._recorder = Recorder(tape=self.tape, desk=self._ask, run_id="r", patience=0)
 
-    async def _ask(self, model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _ask(self, _: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:
         async def noted() -> Answer:
             self.on_disk.append(len(read_calls_of(self.spool.path)))
             return await send()
 
-        answer = await self._engine.ask(model, noted)
+        answer = await noted()
         self._heard += 1
         self.when_heard(self._heard)
         return answer
