@@ -100,6 +100,8 @@ class Place:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_API_AUTH_STRING": self.secret,
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
+            # On a busy machine SQLite is locked for longer than the 10 seconds that Prefect waits.
+            "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
             # Kept in memory, a slot taken before a restart would never be given back.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         }

@@ -108,6 +108,11 @@ class Stack:
     def deployment_id(self, name: str) -> str:
         return str(self.ask(f"/deployments/name/{name}", method="GET").json()["id"])
 
+    def limit_of(self, deployment_id: str) -> int | None:
+        """How many runs of a deployment there may be at once."""
+        limit = self.ask(f"/deployments/{deployment_id}", method="GET").json()["global_concurrency_limit"]
+        return limit and int(limit["limit"])
+
     def schedule(self, deployment_id: str, seconds: int, parameters: Mapping[str, Json]) -> str:
         """Switch a schedule of so many seconds on; its path."""
         asked: Json = [{"active": True, "schedule": {"interval": seconds}, "parameters": dict(parameters)}]
