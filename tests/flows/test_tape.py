@@ -56,7 +56,7 @@ class Scene:
         self._heard = 0
         self._recorder = Recorder(tape=self.tape, desk=self._ask, run_id="r", patience=0)
 
-    async def _ask(self, _: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _ask(self, model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:  # noqa: ARG002
         async def noted() -> Answer:
             self.on_disk.append(len(read_calls_of(self.spool.path)))
             return await send()
