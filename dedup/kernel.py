@@ -17,7 +17,8 @@ Counts: TypeAlias = NDArray[np.int32]
 Pairs: TypeAlias = NDArray[np.int64]
 KernelPath: TypeAlias = Literal["vnni", "avx2", "numpy"]
 
-HEAD = 32
+HEADS = (16, 32)
+"""Bytes that a head may have."""
 TILE_ROWS = 16
 LIMIT = 1 << 27
 """No floor lies beyond it: two of them and a product still fit into 32 bits. Floors beyond it may be moved to it."""
@@ -39,8 +40,8 @@ _NEAR_MOST = 1 << 21
 class Side:
     """Sketches of one side, split into heads and tails, each with what a product must reach; int8 in [-127, 127].
 
-    heads: (rows, HEAD), or for kept rows tiles of shape (rows / 16, 8, 16, 4); tails: (rows, at most MOST_TAIL).
-    floors, full: (rows,), within LIMIT.
+    heads: (rows, head), head being one of HEADS, or for kept rows tiles of shape (rows / 16, head / 4, 16, 4).
+    tails: (rows, at most MOST_TAIL). floors, full: (rows,), within LIMIT.
     """
 
     heads: Bytes
@@ -64,20 +65,22 @@ def screen(queries: Side, kept: Side, *, room: int, path: KernelPath | None = No
     path = path or paths()[0]
     if path not in get_args(KernelPath):
         raise ValueError(f"a path is one of {', '.join(get_args(KernelPath))}, not {path!r}")
+    if queries.heads.shape[1] not in HEADS or kept.heads.shape[1] * 4 != queries.heads.shape[1]:
+        raise ValueError(f"heads are of 16 or 32 bytes, not {queries.heads.shape} beside {kept.heads.shape}")
     if path == "numpy":
         return _screen_in_numpy(queries, kept, room)
     return _screen_compiled(queries, kept, room, _NUMBERS[path])
 
 
 def as_tiles(heads: Bytes) -> Bytes:
-    """Heads (rows, HEAD), rows being a multiple of 16, as the kernel wants the kept ones: (rows / 16, 8, 16, 4)."""
-    tiles = heads.reshape(-1, TILE_ROWS, HEAD // 4, 4).transpose(0, 2, 1, 3)
+    """Heads (rows, head) as the kernel wants the kept ones: (rows / 16, head / 4, 16, 4); rows is a multiple of 16."""
+    tiles = heads.reshape(-1, TILE_ROWS, heads.shape[1] // 4, 4).transpose(0, 2, 1, 3)
     return np.ascontiguousarray(tiles)
 
 
 def as_rows(tiles: Bytes) -> Bytes:
     """The inverse of `as_tiles`."""
-    return np.ascontiguousarray(tiles.transpose(0, 2, 1, 3)).reshape(-1, HEAD)
+    return np.ascontiguousarray(tiles.transpose(0, 2, 1, 3)).reshape(-1, 4 * tiles.shape[1])
 
 
 class _Screen(ctypes.Structure):
@@ -86,7 +89,7 @@ class _Screen(ctypes.Structure):
     _fields_ = [
         *[(name, ctypes.c_void_p) for name in ("query_heads", "query_tails", "query_floors", "query_full")],
         *[(name, ctypes.c_void_p) for name in ("query_starts", "tiles", "tails", "row_floors", "row_full")],
-        *[(name, ctypes.c_int64) for name in ("queries", "tile_count", "tail")],
+        *[(name, ctypes.c_int64) for name in ("queries", "tile_count", "head", "tail")],
         ("found", ctypes.c_void_p),
         ("room", ctypes.c_int64),
     ]
@@ -112,7 +115,7 @@ def _screen_compiled(queries: Side, kept: Side, room: int, number: int) -> Pairs
     sides: tuple[Bytes | Counts, ...] = (padded.heads, padded.tails, padded.floors, padded.full, starts)
     sides += (kept.heads, kept.tails, kept.floors, kept.full)
     arrays = [np.ascontiguousarray(array) for array in sides]
-    sizes = [len(padded.heads), len(kept.heads), kept.tails.shape[1]]
+    sizes = [len(padded.heads), len(kept.heads), padded.heads.shape[1], kept.tails.shape[1]]
     asked = _Screen(*[array.ctypes.data for array in arrays], *sizes, found.ctypes.data, room)
     count = library.interlake_screen(ctypes.byref(asked), number)
     if count > room:
@@ -187,7 +190,7 @@ def _near_zero(floors: Counts) -> Counts:
 
 
 def _with_dims(heads: Bytes, tails: Bytes, first: Counts | int, second: Counts | int) -> NDArray[np.float32]:
-    wide = np.empty((len(heads), HEAD + tails.shape[1] + 2), dtype=np.float32)
-    wide[:, :HEAD], wide[:, HEAD:-2] = heads, tails
+    wide = np.empty((len(heads), heads.shape[1] + tails.shape[1] + 2), dtype=np.float32)
+    wide[:, : heads.shape[1]], wide[:, heads.shape[1] : -2] = heads, tails
     wide[:, -2], wide[:, -1] = first, second
     return wide

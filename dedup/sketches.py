@@ -8,7 +8,7 @@ and |x' - y'|^2 = 2 - 2c <= 2 - 2t + 2^-48.
 1. *Projection.* With a matrix W of k rows and a mean m, p(x) = W (x' - m). Then |p(x) - p(y)| = |W (x' - y')| <=
    s1 |x' - y'| <= R, with R = s1 sqrt(2 - 2t + 2^-48), where s1 is at least the largest singular value of W. W is a
    principal component analysis of some vectors, so s1 is about 1; but the proof takes any W and m with s1 and |m| at
-   most MOST_STRETCH. It holds for the first HEAD rows of W as well, since leaving rows out never lengthens a vector.
+   most MOST_STRETCH. It holds for the first rows of W as well, since leaving rows out never lengthens a vector.
 2. *Rounding.* With a step s, q(x) is p(x) / s rounded to whole numbers and cut off at -127 and 127. What that leaves,
    e(x) = |p(x) - s q(x)|, is measured for each vector. By the triangle inequality, twice,
    s |q(x) - q(y)| <= |p(x) - p(y)| + e(x) + e(y) <= R + e(x) + e(y).
@@ -33,14 +33,14 @@ The same holds for heads alone with their own e; `near` asks both, the heads fir
 import io
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dedup.kernel import (
-    HEAD,
+    HEADS,
     LIMIT,
     MOST_TAIL,
     TILE_ROWS,
@@ -62,9 +62,11 @@ SLACK = 1e-8
 MOST = 127
 MOST_STRETCH = 4.0
 LEAST_STEP = 1e-6
-TAILS = (32, 96, MOST_TAIL)
-"""Bytes of a sketch behind its head; the fewest that let less than WANTED of the pairs through."""
+DIMS = (64, 128, HEADS[0] + MOST_TAIL)
+"""Bytes of a sketch: the fewest that let less than WANTED of the pairs through."""
 WANTED = 1e-4
+WANTED_OF_HEAD = 3e-3
+"""Looking closer at a pair takes as long as some hundreds of heads."""
 FIT_ROWS = 8192
 _TRY_ROWS = 1024
 _QUANTILE = 0.999
@@ -72,7 +74,7 @@ _QUANTILE = 0.999
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sketches:
-    """Sketches of some vectors: int8 of shape (rows, HEAD + tail), and the errors of head and whole, (rows, 2)."""
+    """Sketches of some vectors: int8 of shape (rows, head + tail), and the errors of head and whole, (rows, 2)."""
 
     values: Bytes
     errors: Errors
@@ -81,7 +83,7 @@ class Sketches:
         return len(self.values)
 
     def packed(self) -> NDArray[np.uint8]:
-        """As they are stored: uint8 of shape (rows, HEAD + tail + 8)."""
+        """As they are stored: uint8 of shape (rows, head + tail + 8)."""
         errors = np.ascontiguousarray(self.errors.astype("<f4")).view(np.uint8).reshape(len(self), 8)
         return np.concatenate([self.values.view(np.uint8), errors], axis=1)
 
@@ -94,16 +96,17 @@ class Sketches:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Basis:
-    """How vectors become sketches: W float64 of shape (HEAD + tail, dims), a mean (dims,), a step, and s1 of W."""
+    """How vectors become sketches: W float64 of shape (head + tail, dims), a mean (dims,), a step, and s1 of W."""
 
     matrix: Wide
     mean: Wide
     step: float
+    head: int
     stretch: float
 
     @property
     def tail(self) -> int:
-        return len(self.matrix) - HEAD
+        return len(self.matrix) - self.head
 
     @property
     def dims(self) -> int:
@@ -116,34 +119,39 @@ class Basis:
 
     @classmethod
     def fit(cls, rows: Rows, threshold: float) -> "Basis":
-        """The principal components of some vectors, as many of them as rule out enough pairs at a threshold."""
+        """The principal components of some vectors, as many of them as rule out enough pairs at a threshold.
+
+        The head is the shorter one where that alone rules out nearly all.
+        """
         directions = rows.vectors / rows.norms[:, np.newaxis]
         mean = directions.mean(axis=0)
         _, axes = np.linalg.eigh(np.atleast_2d(np.cov(directions.T, ddof=0)))
-        for tail in TAILS:
-            basis = cls._fitting(axes[:, ::-1].T[: HEAD + tail], mean, directions, tail)
-            if tail >= directions.shape[1] or tail == TAILS[-1] or basis._lets_through(rows, threshold) < WANTED:
+        for dims in DIMS:
+            basis = cls._fitting(axes[:, ::-1].T[:dims], mean, directions, dims)
+            if dims >= directions.shape[1] or dims == DIMS[-1] or basis._lets_through(rows, threshold) < WANTED:
                 break
-        return basis
+        short = cls.of(matrix=basis.matrix[: HEADS[0]], mean=mean, step=basis.step, head=HEADS[0])
+        is_enough = short._lets_through(rows, threshold) < WANTED_OF_HEAD
+        return replace(basis, head=HEADS[0]) if is_enough else basis
 
     @classmethod
-    def _fitting(cls, axes: Wide, mean: Wide, directions: Wide, tail: int) -> "Basis":
-        matrix = np.zeros((HEAD + tail, len(mean)))
+    def _fitting(cls, axes: Wide, mean: Wide, directions: Wide, dims: int) -> "Basis":
+        matrix = np.zeros((dims, len(mean)))
         matrix[: len(axes)] = axes
         spread = np.quantile(np.abs((directions - mean) @ matrix.T).max(axis=1), _QUANTILE)
-        return cls.of(matrix=matrix, mean=mean, step=max(float(spread) / MOST, LEAST_STEP))
+        return cls.of(matrix=matrix, mean=mean, step=max(float(spread) / MOST, LEAST_STEP), head=HEADS[1])
 
     @classmethod
-    def of(cls, *, matrix: Wide, mean: Wide, step: float) -> "Basis":
+    def of(cls, *, matrix: Wide, mean: Wide, step: float, head: int) -> "Basis":
         """A basis of any numbers that the proof covers; ValueError for others."""
         fits = matrix.dtype == mean.dtype == np.float64 and mean.ndim == 1 and matrix.shape[1:] == mean.shape
-        fits = fits and HEAD <= len(matrix) <= HEAD + MOST_TAIL and 0 < len(mean) <= MOST_DIMS
+        fits = fits and head in HEADS and head <= len(matrix) <= head + MOST_TAIL and 0 < len(mean) <= MOST_DIMS
         if not (fits and LEAST_STEP <= step <= 1 and _is_within(matrix) and _is_within(mean)):
             raise ValueError("no basis of sketches: its numbers or shapes are others than the proof covers")
         stretch = _stretch(matrix)
         if not (stretch <= MOST_STRETCH and np.linalg.norm(mean) <= MOST_STRETCH):
             raise ValueError(f"no basis of sketches: it stretches or shifts vectors by more than {MOST_STRETCH:g}")
-        return cls(matrix=matrix, mean=mean, step=step, stretch=stretch)
+        return cls(matrix=matrix, mean=mean, step=step, head=head, stretch=stretch)
 
     def _lets_through(self, rows: Rows, threshold: float) -> float:
         """Which share of the pairs of some of these vectors, no vector with itself."""
@@ -162,14 +170,14 @@ class Basis:
         points = (rows.vectors / rows.norms[:, np.newaxis] - self.mean) @ self.matrix.T
         values = np.clip(np.rint(points / self.step), -MOST, MOST)
         left = np.square(points - self.step * values)
-        exact = np.sqrt(np.stack([left[:, :HEAD].sum(axis=1), left.sum(axis=1)], axis=1)) + SLACK
+        exact = np.sqrt(np.stack([left[:, : self.head].sum(axis=1), left.sum(axis=1)], axis=1)) + SLACK
         errors: Errors = np.nextafter(exact.astype(np.float32), np.float32(np.inf))
         return Sketches(values=values.astype(np.int8), errors=errors)
 
     def to_bytes(self) -> bytes:
         """As it is stored: a NumPy archive without pickles."""
         file = io.BytesIO()
-        np.savez(file, matrix=self.matrix, mean=self.mean, step=np.float64(self.step))
+        np.savez(file, matrix=self.matrix, mean=self.mean, step=np.float64(self.step), head=np.int64(self.head))
         return file.getvalue()
 
     @classmethod
@@ -177,8 +185,8 @@ class Basis:
         """The inverse of `to_bytes`; ValueError for anything else."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as parts:
-                matrix, mean, step = parts["matrix"], parts["mean"], float(parts["step"])
-            return cls.of(matrix=np.asarray(matrix), mean=np.asarray(mean), step=step)
+                matrix, mean, step, head = parts["matrix"], parts["mean"], float(parts["step"]), int(parts["head"])
+            return cls.of(matrix=np.asarray(matrix), mean=np.asarray(mean), step=step, head=head)
         except Exception as error:  # zipfile, zlib, NumPy's parser of headers: a torn archive raises all sorts
             raise ValueError(f"these bytes are no basis of sketches: {error}") from error
 
@@ -211,7 +219,7 @@ class SketchIndex:
         while done < len(sketches):
             block, filled = divmod(self._count, self._block_rows)
             if block == len(self._blocks):
-                self._blocks.append(_Block(self._block_rows, self.basis.tail))
+                self._blocks.append(_Block(self._block_rows, self.basis.head, self.basis.tail))
             part = slice(done, done + self._block_rows - filled)
             done += self._blocks[block].fill(filled, sketches.values[part], sketches.errors[part])
             self._count += len(sketches.values[part])
@@ -263,12 +271,12 @@ class SketchIndex:
         return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
     def _query_side(self, queries: Sketches, bound: float) -> Side:
-        values, errors = queries.values, queries.errors.astype(np.float64)
+        values, errors, head = queries.values, queries.errors.astype(np.float64), self.basis.head
         floors = [
             _whole((_square(part) - np.square((bound + errors[:, column]) / self.basis.step)) / 2)
-            for column, part in enumerate((values[:, :HEAD], values))
+            for column, part in enumerate((values[:, :head], values))
         ]
-        heads, tails = np.ascontiguousarray(values[:, :HEAD]), np.ascontiguousarray(values[:, HEAD:])
+        heads, tails = np.ascontiguousarray(values[:, :head]), np.ascontiguousarray(values[:, head:])
         return Side(heads=heads, tails=tails, floors=floors[0], full=floors[1])
 
 
@@ -281,8 +289,9 @@ def _coarsely(errors: Errors, step: float) -> tuple[float, float]:
 class _Block:
     """Some rows of an index: tiles, tails (rows, tail), |q|^2 and errors of heads and wholes, each (rows, 2)."""
 
-    def __init__(self, rows: int, tail: int) -> None:
-        self._tiles = np.zeros((rows // TILE_ROWS, HEAD // 4, TILE_ROWS, 4), dtype=np.int8)
+    def __init__(self, rows: int, head: int, tail: int) -> None:
+        self._head = head
+        self._tiles = np.zeros((rows // TILE_ROWS, head // 4, TILE_ROWS, 4), dtype=np.int8)
         self._tails = np.zeros((rows, tail), dtype=np.int8)
         self._squares = np.zeros((rows, 2), dtype=np.int32)
         self._errors = np.zeros((rows, 2), dtype=np.float32)
@@ -294,10 +303,10 @@ class _Block:
         tiles = slice(start // TILE_ROWS, -(-end // TILE_ROWS))
         heads = as_rows(self._tiles[tiles])
         offset = start - tiles.start * TILE_ROWS
-        heads[offset : offset + len(values)] = values[:, :HEAD]
+        heads[offset : offset + len(values)] = values[:, : self._head]
         self._tiles[tiles] = as_tiles(heads)
-        self._tails[start:end] = values[:, HEAD:]
-        self._squares[start:end, 0] = _square(values[:, :HEAD])
+        self._tails[start:end] = values[:, self._head :]
+        self._squares[start:end, 0] = _square(values[:, : self._head])
         self._squares[start:end, 1] = _square(values)
         self._errors[start:end] = errors
         self._latest = None

@@ -190,7 +190,7 @@ class This:
     def name(self, effort: int) -> str:
         del effort
         sketches = self._kept.sketches("image")
-        how = f"{kernel.HEAD} + {sketches.basis.tail} dims" if sketches else "whole vectors"
+        how = f"{sketches.basis.head} + {sketches.basis.tail} dims" if sketches else "whole vectors"
         return f"{how}; {self._names:.0f} B of names"
 
 

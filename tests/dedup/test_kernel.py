@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dedup import kernel
 from dedup.kernel import (
-    HEAD,
+    HEADS,
     LIMIT,
     MOST_TAIL,
     TILE_ROWS,
@@ -26,6 +26,7 @@ from dedup.kernel import (
     screen,
 )
 
+HEAD = HEADS[-1]
 HIGHEST = 1 << 21
 """No floor of a sketch is above it: half a square of 256 bytes."""
 
@@ -40,8 +41,8 @@ def path(request: pytest.FixtureRequest) -> KernelPath:
     return paths()[0]
 
 
-def side(values: Bytes, floors: Counts, full: Counts) -> Side:
-    return Side(heads=values[:, :HEAD], tails=np.ascontiguousarray(values[:, HEAD:]), floors=floors, full=full)
+def side(values: Bytes, floors: Counts, full: Counts, head: int = HEAD) -> Side:
+    return Side(heads=values[:, :head].copy(), tails=values[:, head:].copy(), floors=floors, full=full)
 
 
 def tiled(rows: Side) -> Side:
@@ -110,12 +111,13 @@ FLOORS = st.sampled_from(["near", "limits", "far", "as high as sketches", "none"
     seed=st.integers(0, 2**32 - 1),
     queries=st.integers(0, 6),
     tiles=st.integers(0, 2),
-    tail=st.sampled_from([0, 32, 96, MOST_TAIL]),
+    tail=st.sampled_from([0, 32, 96, MOST_TAIL - 16]),
+    head=st.sampled_from(HEADS),
     values=VALUES,
     floors=st.tuples(FLOORS, FLOORS, FLOORS, FLOORS),
 )
 def test_all_paths_find_what_nested_loops_find(
-    *, seed: int, queries: int, tiles: int, tail: int, values: str, floors: tuple[str, str, str, str]
+    *, seed: int, queries: int, tiles: int, tail: int, head: int, values: str, floors: tuple[str, str, str, str]
 ) -> None:
     source = np.random.default_rng(seed)
     rows = tiles * TILE_ROWS
@@ -123,11 +125,13 @@ def test_all_paths_find_what_nested_loops_find(
         some_values(source, queries, tail, values),
         some_floors(source, queries, floors[0]),
         some_floors(source, queries, floors[1]),
+        head,
     )
     theirs = side(
         some_values(source, rows, tail, values),
         some_floors(source, rows, floors[2]),
         some_floors(source, rows, floors[3]),
+        head,
     )
     true = looped(mine, theirs)
     for way in paths():
@@ -258,3 +262,12 @@ def test_a_path_that_there_is_not_is_refused() -> None:
     unknown: KernelPath = "sse9"  # type: ignore[assignment]
     with pytest.raises(ValueError, match="a path is one of vnni, avx2, numpy, not 'sse9'"):
         screen(*one(), room=16, path=unknown)
+
+
+def test_heads_of_other_lengths_are_refused(path: KernelPath) -> None:
+    floors = np.zeros(16, dtype=np.int32)
+    values = np.zeros((16, 64), dtype=np.int8)
+    with pytest.raises(ValueError, match="heads are of 16 or 32 bytes"):
+        screen(side(values, floors, floors, 24), tiled(side(values, floors, floors, 24)), room=1, path=path)
+    with pytest.raises(ValueError, match="heads are of 16 or 32 bytes"):
+        screen(side(values, floors, floors, 16), tiled(side(values, floors, floors, 32)), room=1, path=path)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.kernel import HEAD, MOST_TAIL, Pairs, paths
+from dedup.kernel import HEADS, MOST_TAIL, Pairs, paths
 from dedup.screen import Matrix, Rows
 from dedup.similarity import cosine
-from dedup.sketches import LEAST_STEP, MOST, MOST_STRETCH, Basis, Sketches, SketchIndex, refine
+from dedup.sketches import DIMS, LEAST_STEP, MOST, MOST_STRETCH, Basis, Sketches, SketchIndex, refine
 from tests.dedup.oracle import unit
 
 THRESHOLDS = [-1.0, 0.0, 0.5, 0.95, 1.0]
@@ -64,13 +64,15 @@ def some_basis(source: np.random.Generator, vectors: Matrix, kind: str, threshol
         case "of one point":
             return Basis.fit(Rows.of(some_vectors(source, 1, dims, "isotropic")), threshold)
         case "lattice":
-            return Basis.of(matrix=np.eye(HEAD + 32, dims), mean=np.zeros(dims), step=1 / 99)
+            return Basis.of(matrix=np.eye(64, dims), mean=np.zeros(dims), step=1 / 99, head=int(source.choice(HEADS)))
         case _:
-            matrix = source.standard_normal((HEAD + int(source.choice([0, 7, 32, MOST_TAIL])), dims))
+            head = int(source.choice(HEADS))
+            matrix = source.standard_normal((head + int(source.choice([0, 7, 32, MOST_TAIL])), dims))
             matrix *= source.choice([1e-3, 0.7, 0.99 * MOST_STRETCH]) / np.linalg.norm(matrix, ord=2)
             mean = source.standard_normal(dims)
             mean *= source.choice([0.0, 1.0, 0.99 * MOST_STRETCH]) / np.linalg.norm(mean)
-            return Basis.of(matrix=matrix, mean=mean, step=float(10.0 ** source.uniform(math.log10(LEAST_STEP), 0)))
+            step = float(10.0 ** source.uniform(math.log10(LEAST_STEP), 0))
+            return Basis.of(matrix=matrix, mean=mean, step=step, head=head)
 
 
 def index_of(basis: Basis, kept: Matrix, block_rows: int = 32) -> SketchIndex:
@@ -140,7 +142,7 @@ def test_no_true_pair_is_lost_where_the_bounds_have_nothing_to_spare(seed: int, 
 def test_floors_are_rounded_down(rotation: int) -> None:
     """0.96 = 15000 / 125^2: floors of 7187.5 and 7812.5 add up to the product, rounded up they lie one above it."""
     pair = np.roll(np.stack([unit(75, 100, *[0] * 38), unit(100, 75, *[0] * 38)]), rotation + 12, axis=1)
-    basis = Basis.of(matrix=np.eye(64, 40), mean=np.zeros(40), step=1 / 125)
+    basis = Basis.of(matrix=np.eye(64, 40), mean=np.zeros(40), step=1 / 125, head=32)
     assert listed(near(index_of(basis, pair[1:]), pair[:1], cosine(pair[0], pair[1]))) == [(0, 0)]
 
 
@@ -150,7 +152,7 @@ def test_what_rounding_leaves_counts_on_both_sides(dims: int, base: float, mine:
     """Entries that are all but alike fall to different whole numbers, by rounding of both vectors or of either."""
     signs = np.resize([1.0, -1.0], dims)
     pair = np.stack([unit(*(base + off * signs)) for off in (mine, theirs)])
-    basis = Basis.of(matrix=np.eye(64, dims), mean=np.zeros(dims), step=1 / (base * math.sqrt(dims)))
+    basis = Basis.of(matrix=np.eye(64, dims), mean=np.zeros(dims), step=1 / (base * math.sqrt(dims)), head=16)
     assert len(np.unique(basis.sketch(Rows.of(pair)).values[:, :dims], axis=0)) == 2
     assert listed(near(index_of(basis, pair[1:]), pair[:1], cosine(pair[0], pair[1]))) == [(0, 0)]
 
@@ -176,8 +178,10 @@ def test_identical_vectors_are_found_at_one_and_few_others() -> None:
 def test_more_dims_are_sketched_where_fewer_let_too_much_through() -> None:
     source = np.random.default_rng(2)
     easy = np.stack([unit(*row) for row in source.standard_normal((400, 256)) * 0.7 ** np.arange(256)])
-    assert Basis.fit(Rows.of(easy), 0.99).tail == 32
-    assert Basis.fit(Rows.of(some_vectors(source, 400, 256, "isotropic")), 0.2).tail == MOST_TAIL
+    basis = Basis.fit(Rows.of(easy), 0.99)
+    assert (basis.head, basis.tail) == (16, 48)
+    basis = Basis.fit(Rows.of(some_vectors(source, 400, 256, "isotropic")), 0.2)
+    assert (basis.head, len(basis.matrix)) == (32, DIMS[-1])
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +228,7 @@ def test_floors_are_those_of_the_rows_and_the_queries_that_are_there() -> None:
     """They are kept for the next batch: more rows, or queries with greater errors, want others."""
     vectors = some_vectors(np.random.default_rng(7), 80, 8, "isotropic")
     vectors = vectors[np.argsort(np.abs(vectors).max(axis=1))]
-    index = SketchIndex(basis := Basis.of(matrix=np.eye(64, 8), mean=np.zeros(8), step=1 / 250), 128)
+    index = SketchIndex(basis := Basis.of(matrix=np.eye(64, 8), mean=np.zeros(8), step=1 / 250, head=16), 128)
     for end in (1, 30, 50, 80):
         index.append(basis.sketch(Rows.of(vectors[len(index) : end])))
         for new in (vectors[:9], vectors[55:], vectors[:9]):
@@ -233,10 +237,10 @@ def test_floors_are_those_of_the_rows_and_the_queries_that_are_there() -> None:
 
 def test_errors_are_at_least_what_rounding_leaves_over() -> None:
     vectors = some_vectors(np.random.default_rng(8), 400, 40, "isotropic")
-    basis = Basis.of(matrix=np.eye(64, 40), mean=np.zeros(40), step=1 / 512)
+    basis = Basis.of(matrix=np.eye(64, 40), mean=np.zeros(40), step=1 / 512, head=32)
     sketched, rows = basis.sketch(Rows.of(vectors)), Rows.of(vectors)
     left = (rows.vectors / rows.norms[:, np.newaxis]) - sketched.values[:, :40] * basis.step
-    for column, dims in enumerate((HEAD, 40)):
+    for column, dims in enumerate((basis.head, 40)):
         assert (sketched.errors[:, column].astype(np.float64) > np.linalg.norm(left[:, :dims], axis=1)).all()
 
 
@@ -297,7 +301,7 @@ def test_sketches_packed_are_unpacked_bit_for_bit(case: Case, rows: int) -> None
     sketched = index.basis.sketch(Rows.of(kept[:rows]))
     packed = sketched.packed()
     assert packed.dtype == np.uint8
-    assert packed.shape == (rows, HEAD + index.basis.tail + 8)
+    assert packed.shape == (rows, index.basis.head + index.basis.tail + 8)
     again = Sketches.unpacked(packed)
     assert np.array_equal(again.values, sketched.values)
     assert np.array_equal(again.errors, sketched.errors)
@@ -334,7 +338,8 @@ def test_a_basis_comes_back_from_its_bytes(case: Case) -> None:
     again = Basis.from_bytes(basis.to_bytes())
     assert np.array_equal(again.matrix, basis.matrix)
     assert np.array_equal(again.mean, basis.mean)
-    assert (again.step, again.stretch, again.tail) == (basis.step, basis.stretch, basis.tail)
+    assert (again.step, again.stretch, again.head) == (basis.step, basis.stretch, basis.head)
+    assert again.tail == basis.tail
 
 
 @pytest.mark.parametrize(
@@ -348,7 +353,8 @@ def test_a_basis_comes_back_from_its_bytes(case: Case) -> None:
         zipped({"matrix.npy": b"\x93NUMPY\x01\x00\x08\x00{'descr'"}),
         archive(matrix=np.eye(64)),
         archive(matrix=np.eye(64), mean=np.zeros(64), step="wide"),
-        archive(matrix=np.eye(64), mean=np.zeros(64), step=[1.0, 2.0]),
+        archive(matrix=np.eye(64), mean=np.zeros(64), step=[1.0, 2.0], head=32),
+        archive(matrix=np.eye(64), mean=np.zeros(64), step=0.01),
     ],
 )
 def test_bytes_that_are_no_basis_are_refused(rubbish: bytes) -> None:
@@ -379,8 +385,8 @@ def test_a_torn_basis_is_refused_and_a_spoilt_one_at_most_another_basis(case: Ca
         {"matrix": np.eye(64) * np.nan},
         {"matrix": np.eye(64) * 1e200},
         {"matrix": np.eye(64, dtype=np.float32)},
-        {"matrix": np.eye(HEAD - 1, 64)},
-        {"matrix": np.eye(HEAD + MOST_TAIL + 1, 64)},
+        {"matrix": np.eye(HEADS[-1] - 1, 64)},
+        {"matrix": np.eye(HEADS[-1] + MOST_TAIL + 1, 64)},
         {"matrix": np.eye(64, 63)},
         {"mean": np.full(64, 1.0)},
         {"mean": np.full(64, np.inf)},
@@ -390,10 +396,26 @@ def test_a_torn_basis_is_refused_and_a_spoilt_one_at_most_another_basis(case: Ca
         {"step": math.inf},
         {"step": math.nan},
         {"step": -1.0},
+        {"head": 24},
+        {"head": -32},
     ],
 )
 def test_numbers_that_the_proof_does_not_cover_are_refused(parts: dict[str, object]) -> None:
-    good = {"matrix": np.eye(64), "mean": np.zeros(64), "step": 0.01}
+    good = {"matrix": np.eye(64), "mean": np.zeros(64), "step": 0.01, "head": 32}
     assert Basis.from_bytes(archive(**good)).tail == 32
     with pytest.raises(ValueError, match="no basis of sketches"):
         Basis.from_bytes(archive(**(good | parts)))
+
+
+def test_the_head_is_short_where_that_rules_out_enough_and_both_lose_nothing() -> None:
+    source = np.random.default_rng(3)
+    clustered, isotropic = (some_vectors(source, 600, 100, shape) for shape in ("clustered", "isotropic"))
+    assert Basis.fit(Rows.of(isotropic), 0.5).head == 32
+    heads = {Basis.fit(Rows.of(vectors), 0.99).head for vectors in (clustered, isotropic)}
+    assert heads <= set(HEADS)
+    for head in HEADS:
+        fitted = Basis.fit(Rows.of(clustered), 0.9)
+        basis = Basis.of(matrix=fitted.matrix, mean=fitted.mean, step=fitted.step, head=head)
+        pairs = set(listed(near(index_of(basis, clustered[20:60]), clustered[:20], 0.9)))
+        true = np.argwhere([[cosine(a, b) >= 0.9 for b in clustered[20:60]] for a in clustered[:20]])
+        assert set(map(tuple, true.tolist())) <= pairs
