@@ -164,7 +164,8 @@ def test_damage_that_cannot_matter_changes_nothing(lake: Lake, damage: str) -> N
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_every_damaged_table_and_pack_is_named(lake: Lake, damage: str) -> None:
     files = [path for path in lake.packages.rglob("*") if path.suffix in (".parquet", ".pack")]
-    assert {path.name for path in files} == {*(f"{table}.parquet" for table in TABLES), "images.pack"}
+    tables = TABLES.keys() - {"near_misses"}  # of builds that leave questions to a person alone
+    assert {path.name for path in files} == {*(f"{table}.parquet" for table in tables), "images.pack"}
     for path in files:
         DAMAGES[damage](path)
     report = check_soundness(lake.path)
