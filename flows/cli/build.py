@@ -14,6 +14,7 @@ from flows.budget import USED, describe_used
 from flows.cli.options import (
     LOCK_HELP,
     LOCK_SECONDS,
+    NumberRange,
     json_option,
     lake_option,
     plain,
@@ -94,7 +95,7 @@ def plan(*, lake_path: Path, as_json: bool, **options: Any) -> None:
 )
 @click.option(
     "--review-near",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     metavar="D",
     show_default="as the settings say",
     help="How near that is, on either side; given alone it stands for --review too.",
@@ -115,7 +116,7 @@ def plan(*, lake_path: Path, as_json: bool, **options: Any) -> None:
 )
 @click.option(
     "--budget-seconds",
-    type=click.FloatRange(0, 31_536_000),
+    type=NumberRange(0, 31_536_000),
     help="Ask nothing more so many seconds after the slots were claimed.",
 )
 def build(*, lake_path: Path, **options: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli.options import Line, counted, json_option, lake_option, print_json, say_lines
+from flows.cli.options import Line, NumberRange, counted, json_option, lake_option, print_json, say_lines
 
 if TYPE_CHECKING:
     from flows.nearness.findings import Findings
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--near",
-    type=click.FloatRange(min=0, max=1, min_open=True),
+    type=NumberRange(min=0, max=1, min_open=True),
     default=0.05,
     show_default=True,
     help="How far below the thresholds every pair is looked at.",

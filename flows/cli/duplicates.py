@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli.options import SHOWN, counted, json_option, lake_option, print_json, print_table
+from flows.cli.options import SHOWN, NumberRange, counted, json_option, lake_option, print_json, print_table
 from flows.evidence import short
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _BECAME = {"duplicate": "sample dropped", "kept": "turn flagged"}
 @lake_option
 @json_option
 @click.option("--sample", help="Only those of this sample, dropped or kept: the first digits of its id.")
-@click.option("--near", type=click.FloatRange(0, 2), metavar="D", help="Only those at most D beyond the thresholds.")
+@click.option("--near", type=NumberRange(0, 2), metavar="D", help="Only those at most D beyond the thresholds.")
 @click.option("--limit", type=click.IntRange(min=1), default=SHOWN, show_default=True, help="So many, newest first.")
 def duplicates(*, lake_path: Path, as_json: bool, sample: str | None, near: float | None, limit: int) -> None:
     """The turns that repeat another sample's, by the latest decisions, newest first.

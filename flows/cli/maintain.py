@@ -9,6 +9,7 @@ import click
 from flows.cli.options import (
     LOCK_HELP,
     LOCK_SECONDS,
+    NumberRange,
     json_option,
     lake_option,
     print_json,
@@ -29,7 +30,7 @@ from flows.cli.options import (
 @click.option(
     "--retire-after",
     "retire_after_days",
-    type=click.FloatRange(0, 36_500),
+    type=NumberRange(0, 36_500),
     metavar="DAYS",
     help="Remove packages compacted, and LanceDB tags of versions committed, so many days ago; without it all stay.",
 )

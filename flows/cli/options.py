@@ -23,8 +23,19 @@ from storage.canonical import Json
 if TYPE_CHECKING:
     import polars as pl
 
+
+class NumberRange(click.FloatRange):
+    """A number between bounds. Click lets nan through: it is neither below nor above any bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
 LOCK_HELP = "Seconds to wait for another process to leave the lake."
-LOCK_SECONDS = click.FloatRange(min=0, max=86_400)
+LOCK_SECONDS = NumberRange(min=0, max=86_400)
 
 LOGGER = "interlake"
 QUIET = {
