@@ -10,6 +10,7 @@ from flows.budget import UNBOUND, Budget, Meter
 from flows.claim import claim_slots, ended, living_run, tidy_runs
 from flows.commit import Committer
 from flows.engine import Engine
+from flows.errors import UserError
 from flows.plan import BuildRequest, Plan, Planner, plan_build
 from flows.recipe import Recipe, write_recipe
 from flows.run import Run
@@ -56,6 +57,8 @@ def open_lake(path: Path, *, turns: int | None = None, lock_timeout: float | Non
 
 def asking(settings: Settings, options: BuildOptions) -> Settings:
     """The settings with what is asked for of a review; how near is of use only to those who ask."""
+    if options.review is False and options.review_near is not None:
+        raise UserError("how near turns are left to a person is given, and that none are: leave one of the two out")
     ask = options.review if options.review is not None else options.review_near is not None or None
     given = {"ask": ask, "near": options.review_near}
     values = {name: value for name, value in given.items() if value is not None}

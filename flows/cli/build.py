@@ -15,6 +15,7 @@ from flows.cli.options import (
     LOCK_HELP,
     LOCK_SECONDS,
     NumberRange,
+    counted,
     json_option,
     lake_option,
     plain,
@@ -140,6 +141,17 @@ def build(*, lake_path: Path, **options: Any) -> None:
     click.echo(", ".join(f"{count} {name}" for name, count in counts.items() if name not in USED))
     if USED[0] in counts:
         click.echo(describe_used(counts))
+    if asked.review or asked.review_near is not None:
+        _tell_questions(lake_path)
+
+
+def _tell_questions(path: Path) -> None:
+    from flows.review.questions import count_questions
+    from storage.lake import Lake
+
+    lake = Lake.open(path)
+    count = count_questions(lake, lake.version())
+    click.echo(f"{counted(count, 'question')} open to a person{f': interlake review --lake {path}' if count else ''}")
 
 
 def describe(now: Progress) -> str:

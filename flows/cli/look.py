@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.options import console, counted, json_option, lake_option, plain, print_json, print_table, say
+from flows.cli.options import (
+    console,
+    counted,
+    json_option,
+    lake_option,
+    plain,
+    print_json,
+    print_table,
+    refuse_inside_lake,
+    say,
+)
 from flows.progress import OUTCOMES
 
 if TYPE_CHECKING:
@@ -74,6 +84,7 @@ def show(*, lake_path: Path, sample: str, as_json: bool, pictures: Path | None) 
     lake = Lake.open(lake_path)
     story = read_story(lake, sample)
     if pictures:
+        refuse_inside_lake(lake_path, pictures)
         _write_pictures(lake, story, pictures)
     if as_json:
         print_json(asdict(story))

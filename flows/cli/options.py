@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 import click
 
+from flows.errors import UserError
 from storage.canonical import Json
 
 if TYPE_CHECKING:
@@ -229,3 +230,9 @@ def _drop_last_words() -> None:
 def plain(text: str) -> str:
     """Text that cannot steer a terminal: control and format characters are shown as escapes, line ends stay."""
     return "".join(c if c.isprintable() or c in "\n" else f"\\u{ord(c):04x}" for c in text)
+
+
+def refuse_inside_lake(lake_path: Path, folder: Path) -> None:
+    """UserError for a folder in the lake: what is not of the lake is not written into it."""
+    if folder.resolve().is_relative_to(lake_path.resolve()):
+        raise UserError(f"{folder} lies in the lake; name a folder elsewhere")

@@ -16,6 +16,7 @@ from flows.cli.options import (
     lake_option,
     plain,
     print_json,
+    refuse_inside_lake,
     say_lines,
 )
 from flows.evidence import short
@@ -91,6 +92,8 @@ def _questions(path: Path, pictures: Path | None, *, everything: bool) -> list["
     from flows.review.shown import show_questions
     from storage.lake import Lake
 
+    if pictures:
+        refuse_inside_lake(path, pictures)
     lake = Lake.open(path)
     head = lake.version()
     found = [each for each in read_questions(lake, head) if everything or each.word is None]

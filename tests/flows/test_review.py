@@ -327,3 +327,17 @@ def test_a_flow_run_that_asks_shows_how_many_questions_are_open_and_the_command(
     flow_run_id = query(lake, "SELECT flow_run_id FROM runs").item()
     shown = str(read_run(flow_run_id, tasks=2)[1]["build-questions"].data)
     assert f"{len(questions(lake))} question" in shown and f"interlake review --lake {lake.path.resolve()}" in shown
+
+
+def test_pictures_are_not_written_into_the_lake_and_a_build_is_not_asked_for_both(
+    asking: Lake, interlake: Interlake
+) -> None:
+    inside = asking.path / "packages"
+    code, _, err = interlake("review", "--lake", asking.path, "--list", "--pictures", inside)
+    assert (code, err) == (2, f"interlake: {inside} lies in the lake; name a folder elsewhere\n")
+    sample = query(asking, "SELECT sample_id FROM samples LIMIT 1").item()
+    assert interlake("show", "--lake", asking.path, sample, "--pictures", inside)[0] == 2
+    version = asking.version().number
+    code, _, err = interlake("build", "--lake", asking.path, "--no-review", "--review-near", "0.1")
+    assert code == 2 and "leave one of the two out" in err
+    assert asking.version().number == version
