@@ -20,7 +20,8 @@ KERNEL := dedup/libkernel.so
 TORCH_TESTS := tests/torch_adapters
 FAULT_TESTS := tests/faults
 REPRODUCTION_TESTS := tests/reproduction
-BENCHMARK_TESTS := tests/test_benchmarks.py
+# Of what make test has no time for; the longer suite of reproduction takes them along.
+LONG_TESTS := tests/test_benchmarks.py tests/flows/test_rethreshold.py tests/flows/test_budget.py tests/flows/test_cancelling.py
 E2E_TESTS := tests/e2e
 # A lake elsewhere is named in the commands that are shown.
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
@@ -35,7 +36,8 @@ help:
 	@echo 'make up      a Prefect server, all deployments and a worker on this machine; make down ends them'
 	@echo '             (INTERLAKE_PREFECT_PORT=n INTERLAKE_DATABASE_URL=postgresql://… make up)'
 	@echo 'make test    set up what is missing, then lint and all tests'
-	@echo 'make test-reproduction  replay, regenerate, rerun, the walk through the README; and every benchmark, run small'
+	@echo 'make test-reproduction  replay, regenerate, rerun, the walk through the README; other thresholds, budgets,'
+	@echo '             builds that are cancelled, and every benchmark, run small'
 	@echo 'make test-faults  kill, stop and starve real processes at every named step, and see that nothing is lost'
 	@echo 'make test-e2e  a server and a worker from nothing: schedules, two builds at once, kills, the end'
 	@echo 'make storm   two builds and a maintenance, killed at random for $(STORM_SECONDS) seconds (STORM_SECONDS=n SEED=n)'
@@ -117,10 +119,10 @@ down: $(READY)
 
 # -v takes back the -q of pyproject.toml: file names while it runs, and pytest's whole closing line.
 test: lint $(KERNEL)
-	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS) --ignore=$(FAULT_TESTS) --ignore=$(REPRODUCTION_TESTS) --ignore=$(E2E_TESTS) --ignore=$(BENCHMARK_TESTS)
+	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS) --ignore=$(FAULT_TESTS) --ignore=$(REPRODUCTION_TESTS) --ignore=$(E2E_TESTS) $(LONG_TESTS:%=--ignore=%)
 
 test-reproduction: $(READY) $(KERNEL)
-	$(BIN)/pytest -v --durations=10 $(REPRODUCTION_TESTS) $(BENCHMARK_TESTS)
+	$(BIN)/pytest -v --durations=10 $(REPRODUCTION_TESTS) $(LONG_TESTS)
 
 # Each test kills, stops or starves processes of its own: any of them may run beside any other.
 test-faults: $(READY) $(KERNEL)
