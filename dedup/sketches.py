@@ -1,4 +1,4 @@
-"""Sketches: some 80 bytes a vector that rule pairs out and never a true one. Decides nothing.
+"""Sketches: some 90 bytes a vector that rule pairs out and never a true one. Decides nothing.
 
 **What is proved.** Let `x`, `y` be vectors whose `similarity.cosine` reaches a threshold t. Then `near` names them.
 
@@ -66,7 +66,7 @@ DIMS = (64, 128, HEADS[0] + MOST_TAIL)
 """Bytes of a sketch: the fewest that let less than WANTED of the pairs through."""
 WANTED = 1e-4
 WANTED_OF_HEAD = 3e-3
-"""Looking closer at a pair takes as long as some hundreds of heads."""
+"""Looking closer at a pair costs as much as many heads, so a short head must rule out nearly all to be worth it."""
 FIT_ROWS = 8192
 _TRY_ROWS = 1024
 _QUANTILE = 0.999

@@ -20,7 +20,7 @@ from storage.sketches_table import StoredSketches, read_sketches, store_sketches
 from storage.versions import Version
 
 MOST_STEPS = 256
-"""Reading one version's keepers takes about 10 ms, the index anew some 20 ms for each 1,000 turns."""
+"""Reading one version's keepers takes about 10 ms; beyond so many, reading the index anew is likely to cost less."""
 FETCH_FROM = BLOCK_ROWS
 """With fewer turns, all of their vectors are read at once."""
 STORE_FROM = 4096

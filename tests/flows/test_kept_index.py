@@ -14,7 +14,6 @@ from dedup.turns import TurnVectors
 from flows import kept_index
 from flows.asked import BuildOptions
 from flows.kept_index import KeptIndex
-from flows.settings import FILE, read_settings
 from storage.keepers import all_keepers
 from storage.kept_rows import kept_vectors
 from storage.lake import Lake
@@ -147,9 +146,7 @@ def test_a_table_that_cannot_be_read_is_made_anew(lake: Lake) -> None:
     assert stored_rows(lake) == len(again.turns)
 
 
-def test_a_build_that_stores_sketches_says_so_to_nobody_and_replays(lake: Lake) -> None:
-    settings = read_settings(lake.path / FILE)
-    assert settings.selection.duplicates.policy == "both"
+def test_a_small_lake_is_compared_by_whole_vectors_and_stores_no_sketches(lake: Lake) -> None:
     grow(lake.path, GROWN)
-    assert stored_rows(lake) == 0, "a small lake has no sketches"
+    assert stored_rows(lake) == 0
     assert_fsck_finds_nothing(lake)
