@@ -14,6 +14,7 @@ from storage.turn_rows import find_pictures
 class FlaggedTurn:
     """A flagged turn and its keeper. `version` is that of the decision, `outcome` the sample's now: `duplicate` where
     it was dropped, `kept` where only this turn is flagged. `beyond` is how far the pair is beyond its thresholds.
+    `hash_bits`, which no decision rests on, is in how many of 64 bits the pictures' perceptual hashes differ.
     """
 
     version: int
