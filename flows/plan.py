@@ -23,13 +23,17 @@ ALL_COVERED = "every topic has samples; add topics, or let the build deepen them
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """What the user asks a build for; `turns` in a dialogue, the rest in topics and samples."""
+    """What the user asks a build for; `turns` in a dialogue, the rest in topics and samples.
+
+    `only_topics` are ids: no other topic is taken on or deepened. None is all of them.
+    """
 
     new_topics: int
     samples_per_topic: int
     turns: int
     retry_failed: bool
     when_exhausted: Literal["stop", "deepen"]
+    only_topics: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +122,9 @@ def plan_build(lake: Lake, version: Version, recipe: Recipe, request: BuildReque
     """
     states = slot_states(lake, version)
     topics = topic_states(lake, version, states)
+    eligible = (
+        topics if request.only_topics is None else topics.filter(pl.col("topic_id").is_in(list(request.only_topics)))
+    )
     by_id = {row["topic_id"]: row for row in topics.iter_rows(named=True)}
     left_open = _left_open(lake, states)
     answered_for = _answered_for(lake, version, left_open)
@@ -134,10 +141,10 @@ def plan_build(lake: Lake, version: Version, recipe: Recipe, request: BuildReque
     resumed = [planner.again(row) for row in left_open.iter_rows(named=True) if not planner.has_made(row)]
     retried = [planner.retried(row) for row in failed.iter_rows(named=True) if planner.may_retry(row)]
     wanted = max(0, request.new_topics - answered_for)
-    fresh = pick_topics(_states(topics), wanted)
+    fresh = pick_topics(_states(eligible), wanted)
     short = wanted - len(fresh)
-    deepened = least_covered(_deepenable(topics), short) if request.when_exhausted == "deepen" else ()
-    uncovered_left = int((topics["slots"] == 0).sum()) - len(fresh)
+    deepened = least_covered(_deepenable(eligible), short) if request.when_exhausted == "deepen" else ()
+    uncovered_left = int((eligible["slots"] == 0).sum()) - len(fresh)
     new = [slot for topic in (*fresh, *deepened) for slot in planner.new(topic, request.samples_per_topic)]
     return Plan(
         slots=(*resumed, *retried, *new),
