@@ -41,11 +41,11 @@ from models.diffusers_pipeline import (
     read_pixels,
 )
 from models.drawing import Drawing, DrawRequest
-from models.drawing_batches import DrawingBatches
 from models.errors import ModelError, TerminalError, TransientError
 from models.identity import Json, ModelIdentity
 from models.picture import TRAINED_ALGORITHMIC, Picture
 from models.refusal import refuse_another_model
+from models.request_batches import RequestBatches
 from models.weights import Weights
 
 __all__ = ["DiffusersPainter", "PipelineSite"]
@@ -91,7 +91,7 @@ class DiffusersPainter:
         self._easel = Easel(weights.folder, dtype, site, load)
         self._window = site.window
         self._thread: ThreadPoolExecutor | None = None
-        self._batches: DrawingBatches[DrawRequest, Drawn] | None = None
+        self._batches: RequestBatches[DrawRequest, Drawn] | None = None
 
     @property
     def identity(self) -> ModelIdentity:
@@ -124,7 +124,7 @@ class DiffusersPainter:
             raise
         self._identity = replace(self._identity, fingerprint=fingerprint)
         self._thread = thread
-        self._batches = DrawingBatches(
+        self._batches = RequestBatches(
             lambda asked, abandoned: loop.run_in_executor(thread, self._easel.draw, asked, abandoned),
             kind=lambda request: (request.width, request.height, request.steps, request.guidance),
             size=lambda: self._easel.batch,

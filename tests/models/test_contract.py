@@ -23,6 +23,7 @@ from models.scene_critic import SceneCritic
 from tests.models.contract import *  # noqa: F403  the checks themselves
 from tests.models.contract import SAMPLING, Case, chat_case, draw_case, embed_case
 from tests.models.servers import contracted_server_chat
+from tests.models.vllm_children import contracted_batches
 
 
 class Model(Protocol):
@@ -42,6 +43,7 @@ CASES = [
     embed_case("fake encoder of texts", FakeEncoder, pictures=False),
     embed_case("fake encoder of pictures", FakeEncoder, pictures=True),
     chat_case("server chat", contracted_server_chat, seeded=True),
+    chat_case("chats in batches", contracted_batches, seeded=True),
     embed_case("small clip of texts", SceneClipEncoder, pictures=False),
     embed_case("small clip of pictures", SceneClipEncoder, pictures=True),
     embed_case("descriptor of texts", DescriptorEncoder, pictures=False),

@@ -15,10 +15,10 @@ from flows.regenerate.regenerating import regenerate_lake_at
 from flows.regenerate.report import Outcome, Regeneration
 from models.company import companies_of
 from models.drawing import Drawing, DrawRequest
-from models.drawing_batches import DrawingBatches
 from models.fakes import FakePainter
 from models.identity import Json
 from models.picture import ALGORITHMIC, Picture
+from models.request_batches import RequestBatches
 from storage.lake import Lake
 from storage.records import CallRow
 from tests.flows.casts import fake_lake, grow
@@ -44,7 +44,7 @@ class CompanyPainter(FakePainter):
         self.batch = batch
         self.drawn: list[list[str]] = []
         self._tell = tell or (lambda requests, place: companies_of(requests)[place])
-        self._batches = DrawingBatches[DrawRequest, Drawing](
+        self._batches = RequestBatches[DrawRequest, Drawing](
             self._work, kind=lambda request: request.width, size=lambda: self.batch, window=window
         )
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from models.drawing_batches import DrawingBatches
 from models.errors import TransientError
+from models.request_batches import RequestBatches
 
 LONG = 3600.0  # seconds that no test waits
 
@@ -32,8 +32,8 @@ class Worker:
         self.futures[-1].set_result(answers or [asked.upper() for asked in self.batches[-1]])
 
 
-def gather(worker: Worker, *, size: int, window: float = LONG) -> DrawingBatches[str, str]:
-    return DrawingBatches(worker.work, kind=lambda asked: asked[0], size=lambda: size, window=window)
+def gather(worker: Worker, *, size: int, window: float = LONG) -> RequestBatches[str, str]:
+    return RequestBatches(worker.work, kind=lambda asked: asked[0], size=lambda: size, window=window)
 
 
 def start(asking: Coroutine[Any, Any, str]) -> "asyncio.Task[str]":

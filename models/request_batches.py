@@ -21,7 +21,7 @@ class Waiting(Generic[Asked, Answer]):
     answer: "asyncio.Future[Answer]"
 
 
-class DrawingBatches(Generic[Asked, Answer]):
+class RequestBatches(Generic[Asked, Answer]):
     """Hands requests of one kind to `work` together, as many as `size()` says at that moment; in one event loop only.
 
     A request goes when its batch is full or `window` seconds after it came, whichever is first; with a size of one it
