@@ -4,84 +4,15 @@ Content columns are what two equal builds have in common and what a replay must 
 `content_sha256`. Provenance (run ids, times, machines) and blobs (bytes that a content column names by hash) do not.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated
 
-import pyarrow as pa
-
-PROVENANCE = "provenance"
-"""Marks a field that says how a row came about and may differ between two equal builds."""
-BLOB = "blob"
-"""Marks a field of bytes whose sha256 is a content column of the same row."""
-
-_ARROW = {
-    str: pa.string(),
-    int: pa.int64(),
-    float: pa.float64(),
-    bool: pa.bool_(),
-    bytes: pa.large_binary(),
-    datetime: pa.timestamp("us", tz="UTC"),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A row of one table; `key` names the columns that identify it, in their order."""
-
-    table: ClassVar[str]
-    key: ClassVar[tuple[str, ...]]
-
-    @classmethod
-    def columns(cls, *, only_content: bool = False) -> tuple[str, ...]:
-        if not only_content:
-            return tuple(f.name for f in fields(cls))
-        hints = get_type_hints(cls, include_extras=True)
-        return tuple(f.name for f in fields(cls) if get_origin(hints[f.name]) is not Annotated)
-
-    @classmethod
-    def schema(cls) -> pa.Schema:
-        """The Arrow schema: optional fields are nullable, text is UTF-8, times are UTC microseconds."""
-        hints = get_type_hints(cls)
-        return pa.schema([_arrow_field(f.name, hints[f.name]) for f in fields(cls)])
-
-    def content(self, columns: Sequence[str]) -> list[str | int | float | bool | None]:
-        return [getattr(self, name) for name in columns]
-
-    def identity(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in self.key)
-
-
-def _arrow_field(name: str, hint: Any) -> "pa.Field[Any]":
-    kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
-    return pa.field(name, _ARROW[kinds[0]], nullable=type(None) in get_args(hint))
-
-
-R = TypeVar("R", bound=Row)
-
-
-def to_arrow(kind: type[R], rows: Sequence[R]) -> pa.Table:
-    columns = {name: [getattr(row, name) for row in rows] for name in kind.columns()}
-    return pa.Table.from_pydict(columns, schema=kind.schema())
-
-
-def with_later_columns(kind: type[Row], table: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """An Arrow table with columns that came later than it, null in all its rows; KeyError for one that may not be."""
-    for name in columns:
-        if name not in table.column_names:
-            field = kind.schema().field(name)
-            if not field.nullable:
-                raise KeyError(f"table {kind.table} lacks the column {name}")
-            table = table.append_column(field, pa.nulls(len(table), field.type))
-    return table
-
-
-def from_arrow(kind: type[R], table: pa.Table) -> Iterator[R]:
-    """Rows of an Arrow table that may have other columns than this code knows: more, or fewer that came later."""
-    names = list(kind.columns())
-    for values in with_later_columns(kind, table, names).select(names).to_pylist():
-        yield kind(**values)
+from storage.rows import BLOB, PROVENANCE
+from storage.rows import Row as Row  # noqa: PLC0414 - who reads rows finds all that it takes here
+from storage.rows import from_arrow as from_arrow  # noqa: PLC0414
+from storage.rows import to_arrow as to_arrow  # noqa: PLC0414
+from storage.rows import with_later_columns as with_later_columns  # noqa: PLC0414
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,6 +299,35 @@ class NearRow(PairRow):
     key = ("decision_id", "turn")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictRow(Row):
+    """What a judge said of a turn, once: four scores from 0 to 5, null where it does not know.
+
+    `stage` and `round` name a draft; both are null for the turn as it was finished. `judge` is the judge's name,
+    `judge_sha256` a hash of all that shapes its verdicts. `unknown` is JSON: a reason word for each score that is
+    null; `evidence` is JSON of what the scores rest on. `model_id` is null for a judge of several models.
+    """
+
+    table = "verdicts"
+    key = ("verdict_id",)
+    verdict_id: str
+    sample_id: str
+    turn: int
+    stage: str | None
+    round: int | None
+    judge: str
+    judge_sha256: str
+    rubric_sha256: str
+    repeat: int
+    model_id: str | None
+    tcc: float | None
+    icc: float | None
+    iq: float | None
+    its: float | None
+    unknown: str
+    evidence: str
+
+
 TABLES: dict[str, type[Row]] = {
     kind.table: kind
     for kind in (
@@ -387,5 +347,6 @@ TABLES: dict[str, type[Row]] = {
         DecisionRow,
         DuplicateRow,
         NearRow,
+        VerdictRow,
     )
 }
