@@ -17,6 +17,11 @@ from storage.rows import with_later_columns as with_later_columns  # noqa: PLC04
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicRow(Row):
+    """A topic. `placed` says where its category is from: `given`, `nearest` (with that similarity), or `` for none.
+
+    It is null in lakes that are older than placing.
+    """
+
     table = "topics"
     key = ("topic_id",)
     topic_id: str
@@ -24,6 +29,8 @@ class TopicRow(Row):
     category: str
     domain: str
     source: str
+    placed: Annotated[str | None, PROVENANCE] = None
+    placed_similarity: Annotated[float | None, PROVENANCE] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
