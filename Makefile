@@ -2,6 +2,8 @@
 
 PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
 	if $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; then echo $$name; break; fi; done)
+PYTHON311 ?= $(shell for name in python3.11 python3; do \
+	if $$name -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then echo $$name; break; fi; done)
 LAKE ?= lake
 NEW_TOPICS ?= 3
 SAMPLES_PER_TOPIC ?= 1
@@ -15,9 +17,12 @@ MODELS_BIN := .venv-models/bin
 MODELS_READY := .venv-models/.ready
 BENCH_BIN := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
+VLLM_BIN := .venv-vllm/bin
+VLLM_READY := .venv-vllm/.ready
 INTERLAKE := $(BIN)/interlake
 KERNEL := dedup/libkernel.so
 TORCH_TESTS := tests/torch_adapters
+VLLM_TESTS := tests/vllm_server
 FAULT_TESTS := tests/faults
 REPRODUCTION_TESTS := tests/reproduction
 # Of what make test has no time for; the longer suite of reproduction takes them along.
@@ -27,7 +32,7 @@ E2E_TESTS := tests/e2e
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help kernel demo up down test test-reproduction test-faults test-e2e test-models storm bench-lake bench-record bench-prefect bench-dedup train-clip lint lock clean
+.PHONY: help kernel demo up down test test-reproduction test-faults test-e2e test-models test-vllm storm bench-lake bench-record bench-prefect bench-pipeline bench-dedup train-clip lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -42,14 +47,16 @@ help:
 	@echo 'make test-e2e  a server and a worker from nothing: schedules, two builds at once, kills, the end'
 	@echo 'make storm   two builds and a maintenance, killed at random for $(STORM_SECONDS) seconds (STORM_SECONDS=n SEED=n)'
 	@echo 'make test-models  set up torch, diffusers and open_clip in .venv-models (7 GB), then the tests that need them'
+	@echo 'make test-vllm  set up vLLM for the CPU in .venv-vllm (Python 3.11, 3.4 GB), then builds with real servers, one of them killed'
 	@echo 'make bench-lake   what committing to small and large lakes costs, part by part (some ten minutes, 4 GB)'
 	@echo 'make bench-record what recording takes of calls a second, and whether its memory is bounded (some four minutes)'
 	@echo 'make bench-prefect  what Prefect takes of a build with slow models, and what its database grows by (some three minutes)'
+	@echo 'make bench-pipeline  builds with a server that takes 1 s a call, and with one that takes none (PART=latency|zero|peers SAMPLES=n MEAN=s)'
 	@echo 'make bench-dedup  set up faiss in .venv-bench, then the search for near-duplicates beside other tools (15 minutes, 5 GB of disk)'
 	@echo 'make train-clip   train our own small CLIP anew into models/scene_clip (half an hour or so)'
 	@echo 'make kernel  compile the inner loop of the search for near-duplicates (make demo and make test do so)'
 	@echo 'make lint    ruff, mypy, import-linter'
-	@echo 'make lock    resolve the dependencies anew into requirements.lock, requirements-models.lock and requirements-bench.lock'
+	@echo 'make lock    resolve the dependencies anew into requirements.lock, requirements-{models,bench,vllm}.lock'
 	@echo 'make clean   remove the environments and caches; lakes stay'
 
 # The stamp is taken away first and written last: an environment without it was interrupted, and is made from nothing.
@@ -90,6 +97,21 @@ $(BENCH_READY): $(READY) requirements-bench.lock
 		$(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock -r requirements-bench.lock; }
 	@touch $@
 
+# A vLLM for the CPU comes for Python 3.11 alone, with a torch of its own; that one is not on PyPI, but where pip or UV_FIND_LINKS looks.
+# Neither torchaudio nor torchcodec is in the lock: both want CUDA. The models that it serves are made last, each one whole or not at all.
+$(VLLM_READY): requirements-vllm.lock $(VLLM_TESTS)/prepare.py $(VLLM_TESTS)/torchvision_operators.py | $(READY)
+	@test -n '$(PYTHON311)' || { echo 'vLLM for the CPU needs Python 3.11: install it, or name it: make test-vllm PYTHON311=/path/to/python3.11' >&2; exit 1; }
+	@test -e $@ || rm -rf .venv-vllm
+	@rm -f $@
+	@test -x $(VLLM_BIN)/python || $(PYTHON311) -m venv .venv-vllm || { echo '$(PYTHON311) cannot make virtual environments; on Debian: apt-get install python3-venv' >&2; rm -rf .venv-vllm; exit 1; }
+	@echo 'Setting up .venv-vllm (once, some minutes, 3.4 GB) ...'
+	@UV_FIND_LINKS="$${UV_FIND_LINKS-$$PIP_FIND_LINKS}" $(BIN)/uv pip sync --quiet --python $(VLLM_BIN)/python --require-hashes requirements-vllm.lock || { \
+		echo 'uv could not do it; pip takes over (some minutes) ...'; \
+		$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-vllm.lock; } || { \
+		echo 'If it is torch ...+cpu that is missing, name the index of PyTorch: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-vllm' >&2; exit 1; }
+	@$(VLLM_BIN)/python $(VLLM_TESTS)/prepare.py "$$($(BIN)/python -c 'from models.llama_chat import find_weights; print(find_weights())')" .venv-vllm/models
+	@touch $@
+
 # Optional: without it, the same is done in numpy. GCC or Clang on x86-64; nothing of the processor at hand goes in.
 kernel $(KERNEL): dedup/kernel.c
 	@if [ "$$(uname -m)" = x86_64 ] && command -v $(CC) >/dev/null; then \
@@ -119,7 +141,7 @@ down: $(READY)
 
 # -v takes back the -q of pyproject.toml: file names while it runs, and pytest's whole closing line.
 test: lint $(KERNEL)
-	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS) --ignore=$(FAULT_TESTS) --ignore=$(REPRODUCTION_TESTS) --ignore=$(E2E_TESTS) $(LONG_TESTS:%=--ignore=%)
+	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS) --ignore=$(VLLM_TESTS) --ignore=$(FAULT_TESTS) --ignore=$(REPRODUCTION_TESTS) --ignore=$(E2E_TESTS) $(LONG_TESTS:%=--ignore=%)
 
 test-reproduction: $(READY) $(KERNEL)
 	$(BIN)/pytest -v --durations=10 $(REPRODUCTION_TESTS) $(LONG_TESTS)
@@ -137,11 +159,18 @@ storm: $(READY)
 test-models: $(MODELS_READY)
 	$(MODELS_BIN)/pytest -v --durations=10 $(TORCH_TESTS)
 
+# One process: its two servers have the machine for themselves.
+test-vllm: $(READY) $(VLLM_READY) $(KERNEL)
+	$(BIN)/pytest -v -n0 --durations=10 $(VLLM_TESTS)
+
 bench-record: $(READY)
 	$(BIN)/python -m tests.benchmarks.recording
 
 bench-prefect: $(READY)
 	$(BIN)/python -m tests.benchmarks.through_prefect
+
+bench-pipeline: $(READY) $(KERNEL)
+	$(BIN)/python -m tests.benchmarks.pipeline $(if $(PART),--part $(PART)) $(if $(SAMPLES),--samples $(SAMPLES)) $(if $(MEAN),--mean $(MEAN)) $(if $(BATCH),--batch $(BATCH)) $(if $(OPEN_BATCHES),--open-batches $(OPEN_BATCHES)) $(if $(AT_ONCE),--at-once $(AT_ONCE)) $(if $(PEERS),--peers $(PEERS))
 
 bench-lake: $(READY)
 	$(BIN)/python -m tests.benchmarks.lake
@@ -160,10 +189,11 @@ lint: $(READY)
 
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 --generate-hashes -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra torch --extra train --group dev --constraint requirements.lock --universal --python-version 3.11 --generate-hashes -o requirements-models.lock
+	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra torch --extra train --group dev --group torch-pair --constraint requirements.lock --universal --python-version 3.11 --generate-hashes -o requirements-models.lock
 	$(BIN)/uv pip compile --group bench --constraint requirements.lock --universal --python-version 3.11 --generate-hashes -o requirements-bench.lock
+	UV_FIND_LINKS="$${UV_FIND_LINKS-$$PIP_FIND_LINKS}" $(BIN)/uv pip compile --group vllm --python-platform x86_64-manylinux_2_28 --python-version 3.11 --no-emit-package torchaudio --no-emit-package torchcodec --generate-hashes -o requirements-vllm.lock
 
 clean:
 	rm -f $(KERNEL)
-	rm -rf .venv .venv-models .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-models .venv-bench .venv-vllm .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find flows storage models dedup deploy tests -name __pycache__ -type d -prune -exec rm -rf {} +
