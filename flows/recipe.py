@@ -14,7 +14,7 @@ from storage.records import ModelRow, RecipeRow
 
 # Who a model is stands under `models`, as it says itself; under what licence is no part of how a sample is made.
 _WHO = {"model", "revision", "licence"}
-_NAMED_ELSEWHERE = {"writer": _WHO, "critic": _WHO, "painter": _WHO, "viewer": _WHO}
+_NAMED_ELSEWHERE: Any = {"writer": _WHO, "critic": _WHO, "painter": _WHO, "viewer": _WHO}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +41,19 @@ class Recipe:
 def write_recipe(settings: Settings, roles: Mapping[str, ModelIdentity]) -> Recipe:
     """The recipe of these settings with these models: names and revisions, prompts, sampling, turns and rounds."""
     generation: dict[str, Json] = {
-        "settings": settings.generation.model_dump(mode="json", exclude=_NAMED_ELSEWHERE),
+        "settings": _generation(settings),
         "models": {role: _who(roles[role]) for role in sorted(roles) if role != "encoder"},
         "prompts": {"version": PROMPTS_VERSION, "sha256": prompts_sha256()},
         "checks": CHECKS_VERSION,
     }
     return _recipe(canonical_text(generation), canonical_text(_selection(settings, roles["encoder"])))
+
+
+def _generation(settings: Settings) -> Json:
+    """What was not there from the first counts only where it is used: all other recipes are what they were before."""
+    unsaid = {"repeated_question": True} if settings.generation.repeated_question is None else {}
+    told: Json = settings.generation.model_dump(mode="json", exclude=_NAMED_ELSEWHERE | unsaid)
+    return told
 
 
 def _selection(settings: Settings, encoder: ModelIdentity) -> dict[str, Json]:
@@ -71,6 +78,11 @@ def write_selection(settings: Settings, encoder: ModelIdentity) -> Recipe:
     """The recipe of a run that chooses anew and makes nothing."""
     selection = _selection(settings, encoder)
     return _recipe(canonical_text(None), canonical_text(selection))
+
+
+def write_judging(judges: Json) -> Recipe:
+    """The recipe of a run that judges, and neither makes nor chooses anything."""
+    return _recipe(canonical_text(None), canonical_text({"judges": judges}))
 
 
 def licences_of(roles: Mapping[str, ModelIdentity]) -> str:

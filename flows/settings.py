@@ -139,10 +139,15 @@ class RoundSettings(Section):
 
 
 class GenerationSettings(Section):
-    """Everything that shapes what is made; it enters the id of every sample."""
+    """Everything that shapes what is made; it enters the id of every sample.
+
+    `repeated_question` is the share of words in common with an earlier question of the dialogue from which one is
+    rewritten; without it, as in lakes from before there was one, only a question that is word for word the same is.
+    """
 
     turns: Annotated[int, Field(ge=1, le=10)] = 2
     attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    repeated_question: Annotated[float, Field(gt=0, le=1)] | None = None
     rounds: RoundSettings = RoundSettings()
     writer: WriterSettings
     critic: CriticSettings

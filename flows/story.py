@@ -20,6 +20,7 @@ _ORDER = {
     "calls": "turn, CASE stage WHEN 'question' THEN 0 WHEN 'answer' THEN 1 ELSE 2 END, round, purpose, attempt",
     "decisions": "version, turn NULLS FIRST",
     "duplicates": "turn",
+    "redundancy": "turn, version",
 }
 
 
@@ -35,6 +36,7 @@ class Story:
     calls: Sequence[Record]
     decisions: Sequence[Record]
     duplicates: Sequence[Record]
+    redundancy: Sequence[Record]
 
 
 def find_sample(lake: Lake, prefix: str) -> Record:

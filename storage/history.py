@@ -29,6 +29,7 @@ from storage.history_schema import (
 from storage.lake import Lake
 from storage.lock import hold
 from storage.projection import is_in_chain, lance_version_of, read_link
+from storage.redundancy import append_redundancy
 from storage.steps import Step, reached
 from storage.tables import Holding
 from storage.versions import PackageEntry, Version
@@ -193,6 +194,7 @@ def _append(connection: Connection, lake: Lake, version: Version, base: int) -> 
         holdings = lake.holdings(replace(version, packages=tuple(added[first:last])))
         for copied in COPIED:
             _copy_rows(connection, copied, holdings)
+        append_redundancy(connection, lake, version, first=added[first].version, last=added[last - 1].version)
     connection.execute(CHANGES.format(base=base))
     number = str(version.number)
     connection.execute("DELETE FROM samples WHERE sample_id IN (FROM changed_samples)")

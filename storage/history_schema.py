@@ -3,7 +3,8 @@
 Plain tables hold a package's rows with the `version` that brought them in, so that their state at a version is a
 filter. `samples`, `runs` and `versions` are derived. Rows of samples and runs as the packages have them lie in the
 schema `stored`. Text that is JSON stays text: a file without JSON columns opens with every build of DuckDB. `costs` is
-a view over calls, samples and topics; `storage/costs.py` says what it counts.
+a view over calls, samples and topics; `storage/costs.py` says what it counts. `dialogue_similarity` and `redundancy`
+are derived from texts and vectors by `storage/redundancy.py`.
 """
 
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from storage.records import (
     TopicRow,
     TurnRow,
 )
+from storage.redundancy import COLUMNS, MEASURE, PAIRS, TURNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,7 @@ DERIVED = {
     "verdicts": """
         sample_id VARCHAR, turn BIGINT, judge VARCHAR, rubric_sha256 VARCHAR, repeat BIGINT, tcc DOUBLE, icc DOUBLE,
         iq DOUBLE, its DOUBLE, version BIGINT""",
+    **COLUMNS,
 }
 
 _SAMPLES = """
@@ -209,7 +212,8 @@ def state_queries(upto: str, *, source: str = "") -> dict[str, str]:
     """A query per public table for its state at version `upto`."""
     plain = [copied.name for copied in COPIED if "." not in copied.name]
     queries = {
-        name: f"SELECT * FROM {source}main.{name} WHERE version <= {upto}" for name in (*plain, "versions", "verdicts")
+        name: f"SELECT * FROM {source}main.{name} WHERE version <= {upto}"
+        for name in (*plain, "versions", "verdicts", *COLUMNS)
     }
     queries["samples"] = samples_sql(upto, source=source)
     queries["runs"] = runs_sql(upto, source=source)
@@ -254,4 +258,5 @@ def with_place(copied: Copied, parts: Sequence[pa.Table]) -> pa.Table:
 def fingerprint() -> str:
     """A hash of all of the above: a file of another fingerprint is made anew."""
     copied = [f"{table.name} {table.select} {table.first_of} {table.columns()}" for table in COPIED]
-    return content_sha256([*copied, *DERIVED.values(), *VIEWS.values(), *state_queries("v").values()])
+    said = [*copied, *DERIVED.values(), *VIEWS.values(), *state_queries("v").values()]
+    return content_sha256([*said, MEASURE, PAIRS, TURNS])

@@ -109,9 +109,12 @@ def _print_story(story: "Story", pictures: Path | None) -> None:
     say(out, f"sample {sample['sample_id']}: {sample['outcome']}", style="bold")
     say(out, f"{path}; run {sample['run_id'][:8]}, recipe {sample['recipe_id'][:8]}")
     finished = {row["turn"]: row for row in story.turns}
+    repeating = {row["turn"]: row for row in story.redundancy}
     for number in range(1, 1 + max((row["turn"] for row in story.iterations), default=0)):
         if number in finished:
             _print_turn(out, finished[number])
+        if number in repeating:
+            _print_redundancy(out, repeating[number])
         _print_rounds(out, story, number, pictures)
     _print_decisions(out, story)
     tokens = sum(row["completion_tokens"] or 0 for row in story.calls)
@@ -130,6 +133,17 @@ def _print_turn(out: Any, turn: "Record") -> None:
         style="green",
         indent=2,
     )
+
+
+def _print_redundancy(out: Any, row: "Record") -> None:
+    """How much a turn repeats the earlier ones, by the latest encoder that saw them."""
+    named = (("picture", "image"), ("caption", "caption"), ("question", "question"), ("answer", "answer"))
+    likest = [
+        f"{name} {row[f'{key}_similarity']:.4f} of turn {row[f'{key}_turn']}"
+        for name, key in named
+        if row[f"{key}_similarity"] is not None
+    ]
+    say(out, f"most alike of the earlier turns: {', '.join(likest)}", style="dim", indent=2)
 
 
 def _print_rounds(out: Any, story: "Story", turn: int, pictures: Path | None) -> None:

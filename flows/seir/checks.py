@@ -1,6 +1,6 @@
 """The deterministic text critic: rules that find what is plainly wrong with a question or an answer, and ask no model.
 
-Words are compared by a crude stem, so that `wolves` meets `wolf` and `baking` meets `bakes`; it errs towards "same".
+Words are compared by the crude stems of `storage.wording`.
 """
 
 import re
@@ -11,9 +11,11 @@ from itertools import pairwise
 
 from flows.seir.prompts import PastTurn
 from flows.seir.replies import CAPTION_WORDS, QUESTION_WORDS, ends_like_a_sentence
+from storage.wording import PICTURE_WORDS, WORD, content_stems, shared_words, words_only
 
 CHECKS_VERSION = "1"
-"""Part of the recipe: raise it with every change to these rules, or to what `replies` takes for a usable reply."""
+"""Part of the recipe: raise it with every change to these rules, to `storage.wording`, or to what `replies` takes for a
+usable reply."""
 
 MIN_QUESTION_WORDS = 5
 MIN_ANSWER_WORDS = 6
@@ -22,30 +24,12 @@ REPEATED_RUN = 3  # the same three words this often in a short text are a loop
 ECHO = 0.6  # share of a critique's words that are the draft's: it repeats, and suggests nothing
 SAME_TEXT = 0.8  # shared share of the words of two texts that say the same
 
-_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 _SENTENCE = re.compile(r"[^.!?]+[.!?]*")
 _ADDRESS = re.compile(r"\b(?:i|i'm|i'll|me|my|you|your|you're|we|our|let's)\b", re.IGNORECASE)
 _ORDER = re.compile(r"^(?:please|draw|describe|show|write|create|imagine|add|use|explain|tell)\b", re.IGNORECASE)
 _EMPTY_CAPTION = re.compile(
     r"^(?:an?|the)\s+(?:picture|image|drawing|photo|caption)\s*(?:about|of|for)?\s*\w*[.!]?$", re.IGNORECASE
 )
-_FUNCTION_WORDS = frozenset(
-    _WORD.findall(
-        "a about after all also an and any are around as at be been before being beside between but by can could did "
-        "do does down each every for from had has have he her here his how i if in into is it its just like made make "
-        "many may me might more most much my near no nor not of off on one only or other our out over own please she "
-        "should so some such than that the their them then there these they this those through to too under up us "
-        "very was we were what when where which while who why will with would you your one two three four five few "
-        "answer describe explain line lines sentence sentences tell word words write"
-    )
-)
-_PICTURE_WORDS = frozenset(
-    _WORD.findall(
-        "picture pictures image images drawing drawings draw drawn sketch illustrate illustrated illustration paint "
-        "painted painting photo photograph show depict poster diagram visual"
-    )
-)
-_VES_STEMS = frozenset(_WORD.findall("cal el hal kni lea li loa scar sel shel thie wi wol"))  # of calves, elves, …
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +40,19 @@ class Finding:
     suggestion: str
 
 
-def check_question(topic: str, question: str, history: Sequence[PastTurn]) -> Finding | None:
-    """The first fault of a question: `cut`, `length`, `repetition`, `off_topic` or `no_picture_asked`; else None."""
+def check_question(
+    topic: str, question: str, history: Sequence[PastTurn], repeated: float | None = None
+) -> Finding | None:
+    """The first fault of a question: `cut`, `length`, `repetition`, `off_topic` or `no_picture_asked`; else None.
+
+    With `repeated`, a question that shares so much with an earlier one of the dialogue (`shared_words`) has the fault
+    `repeats-turn-N`; without, only one that is word for word the same is a `repetition`.
+    """
     return (
         _cut("question", question)
         or _length("question", question, MIN_QUESTION_WORDS, QUESTION_WORDS)
         or _loop("question", question)
-        or _asked_already(question, history)
+        or _asked_already(topic, question, history, repeated)
         or _off_topic("question", topic, question)
         or _no_picture_asked(question)
     )
@@ -87,25 +77,6 @@ def check_answer(topic: str, question: str, answer: str, caption: str, history: 
     )
 
 
-def stem_of(word: str) -> str:
-    """A crude English stem: `wolves` and `wolf`, `cities` and `city`, `baking` and `bakes` come out equal."""
-    word = word.casefold().replace("\u2019", "'").removesuffix("'s")
-    if word.endswith("ves") and word[:-3] in _VES_STEMS:
-        return word[:-3] + "f"
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    for ending, least in (("ing", 6), ("ed", 5), ("es", 5), ("s", 4), ("e", 4)):
-        if len(word) >= least and word.endswith(ending) and not word.endswith("ss"):
-            return _single_end(word.removesuffix(ending))
-    return word
-
-
-def content_stems(text: str) -> frozenset[str]:
-    """The stems of the words that carry meaning, those that speak of pictures left out."""
-    words = (word.casefold() for word in _WORD.findall(text))
-    return frozenset(stem_of(word) for word in words if word not in _FUNCTION_WORDS | _PICTURE_WORDS and len(word) > 1)
-
-
 def only_repeats(suggestion: str, draft: str) -> bool:
     """Whether a critique says no more than the draft it is about, as a very small critic often does."""
     said = set(content_stems(suggestion))
@@ -128,25 +99,32 @@ def _length(what: str, text: str, least: int, most: int | None) -> Finding | Non
 
 
 def _loop(what: str, text: str) -> Finding | None:
-    words = [word.casefold() for word in _WORD.findall(text)]
+    words = [word.casefold() for word in WORD.findall(text)]
     runs = Counter(zip(words, words[1:], words[2:], strict=False))
     twice_in_a_row = any(one == two == three for (one, two), (_, three) in pairwise(pairwise(words)))
-    sentences = Counter(_words_only(sentence) for sentence in _sentences(text))
+    sentences = Counter(words_only(sentence) for sentence in _sentences(text))
     if twice_in_a_row or max(runs.values(), default=0) >= REPEATED_RUN or max(sentences.values(), default=0) > 1:
         return Finding(name="repetition", suggestion=f"Say each thing in the {what} only once.")
     return None
 
 
-def _asked_already(question: str, history: Sequence[PastTurn]) -> Finding | None:
-    if any(_words_only(turn.question) == _words_only(question) for turn in history):
+def _asked_already(topic: str, question: str, history: Sequence[PastTurn], repeated: float | None) -> Finding | None:
+    if repeated is not None:
+        alike = [shared_words(question, turn.question) for turn in history]
+        if max(alike, default=0.0) < repeated:
+            return None
+        turn = alike.index(max(alike)) + 1
+        suggestion = f"Ask about another aspect of {topic}: turn {turn} asked this already."
+        return Finding(name=f"repeats-turn-{turn}", suggestion=suggestion)
+    if any(words_only(turn.question) == words_only(question) for turn in history):
         return Finding(name="repetition", suggestion="Ask something else than in the earlier turns.")
     return None
 
 
 def _said_already(answer: str, caption: str, history: Sequence[PastTurn]) -> Finding | None:
-    if any(_words_only(turn.answer) == _words_only(answer) for turn in history):
+    if any(words_only(turn.answer) == words_only(answer) for turn in history):
         return Finding(name="repetition", suggestion="Answer with something that the earlier answers do not say.")
-    if any(_words_only(turn.caption) == _words_only(caption) for turn in history):
+    if any(words_only(turn.caption) == words_only(caption) for turn in history):
         return Finding(name="repetition", suggestion="Let the caption show something else than the earlier pictures.")
     return None
 
@@ -159,7 +137,7 @@ def _off_topic(what: str, topic: str, text: str, context: str = "") -> Finding |
 
 
 def _no_picture_asked(question: str) -> Finding | None:
-    if _PICTURE_WORDS & {word.casefold() for word in _WORD.findall(question)}:
+    if PICTURE_WORDS & {word.casefold() for word in WORD.findall(question)}:
         return None
     return Finding(name="no_picture_asked", suggestion="Ask for a picture as well.")
 
@@ -188,15 +166,4 @@ def _repeats_answer(answer: str, caption: str) -> Finding | None:
 
 
 def _sentences(text: str) -> Iterator[str]:
-    return (sentence.strip() for sentence in _SENTENCE.findall(text) if _WORD.search(sentence))
-
-
-def _words_only(text: str) -> str:
-    return " ".join(word.casefold() for word in _WORD.findall(text))
-
-
-def _single_end(stem: str) -> str:
-    """Undo a doubled last letter (`swimm`) and a silent one (`bak`, `bake`)."""
-    if len(stem) > 3 and stem[-1] == stem[-2] and stem[-1] not in "aeiouls":
-        return stem[:-1]
-    return stem.removesuffix("e") if len(stem) > 3 else stem
+    return (sentence.strip() for sentence in _SENTENCE.findall(text) if WORD.search(sentence))

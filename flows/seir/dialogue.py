@@ -142,7 +142,7 @@ class Playwright:
             return (await ask.write(at(0, "draft"), prompt, QuestionReply, MAX_TOKENS["question"])).question
 
         async def critique(number: int, question: str) -> Remark:
-            finding = check_question(topic, question, history)
+            finding = check_question(topic, question, history, ask.settings.repeated_question)
             if finding:
                 return _found(finding)
             prompt = critique_question(topic, question, history)

@@ -1,10 +1,12 @@
 """What a report tells of one build, read from the history and the packages. Knows nothing of Prefect and of pages."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flows.progress import OUTCOMES
+from flows.seir.checks import SAME_TEXT
 from storage.lake import Lake
 from storage.query import query
 
@@ -26,7 +28,11 @@ class Some:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """A run: its row and counts, its topics, rounds by stage, repeats, failures, kept samples with their pictures."""
+    """A run: its row and counts, its topics, rounds by stage, repeats, failures, kept samples with their pictures.
+
+    `redundancy` has a row for the second turns of its dialogues, the third ones and so on: how many there are, and how
+    many of them have a picture, caption or question that is an earlier one's from the similarities `alike_from` on.
+    """
 
     lake: str
     run_id: str
@@ -37,6 +43,8 @@ class Findings:
     new_topics: int
     rounds: Sequence[Record]
     repeats: Some
+    redundancy: Sequence[Record]
+    alike_from: Mapping[str, float]
     failed: Some
     kept: Some
     pictures: Sequence[bytes]
@@ -77,6 +85,18 @@ LEFT JOIN turns AS kept ON kept.sample_id = repeats.kept_sample_id AND kept.turn
 ORDER BY repeats.sample_id, repeats.turn
 """
 
+_REDUNDANCY = """
+WITH latest AS (
+    SELECT * FROM redundancy WHERE sample_id IN ({mine})
+    QUALIFY row_number() OVER (PARTITION BY sample_id, turn ORDER BY version DESC) = 1
+)
+SELECT turn, count(*) AS turns, avg(image_similarity) AS mean,
+    count(*) FILTER (image_similarity >= {image}) AS image,
+    count(*) FILTER (caption_similarity >= {caption}) AS caption,
+    count(*) FILTER (question_similarity >= {question}) AS question
+FROM latest GROUP BY turn ORDER BY turn
+"""
+
 _FAILED = """
 SELECT sample_id, topics.name AS topic, stage, reason FROM samples JOIN topics USING (topic_id)
 WHERE samples.run_id = '{run_id}' AND outcome = 'failed' ORDER BY sample_id
@@ -93,11 +113,12 @@ ORDER BY row_number() OVER (PARTITION BY topic_id ORDER BY sample_id), sample_id
 def read_findings(lake: Lake, run_id: str) -> Findings:
     """What a run came to, as of the newest version. NoSuchThing, LakeBusy, LakeDamaged as for `query`."""
 
-    def ask(sql: str) -> list[dict[str, Any]]:
-        return query(lake, sql.format(run_id=run_id, mine=_MINE.format(run_id=run_id))).to_dicts()
+    def ask(sql: str, **values: float) -> list[dict[str, Any]]:
+        return query(lake, sql.format(run_id=run_id, mine=_MINE.format(run_id=run_id), **values)).to_dicts()
 
     head = lake.version()
     (run,) = ask("SELECT * FROM runs WHERE run_id = '{run_id}'")
+    alike_from = _alike_from(json.loads(run["settings"]))
     topics, repeats, failed, kept = ask(_TOPICS), ask(_REPEATS), ask(_FAILED), ask(_KEPT)
     return Findings(
         lake=str(lake.path.resolve()),
@@ -109,10 +130,18 @@ def read_findings(lake: Lake, run_id: str) -> Findings:
         new_topics=sum(topic["is_new"] for topic in topics),
         rounds=ask(_ROUNDS),
         repeats=_some(repeats, MOST_PAIRS),
+        redundancy=ask(_REDUNDANCY, **alike_from),
+        alike_from=alike_from,
         failed=_some(failed, MOST_FAILED),
         kept=_some(kept, MOST_SAMPLES),
         pictures=[lake.picture(row["image_sha256"], head) for row in kept[:MOST_SAMPLES]],
     )
+
+
+def _alike_from(settings: Mapping[str, Any]) -> dict[str, float]:
+    """From which similarities on the turns of a dialogue are alike: those of the run's settings."""
+    duplicates, question = settings["selection"]["duplicates"], settings["generation"].get("repeated_question")
+    return {"image": duplicates["image"], "caption": duplicates["text"], "question": question or SAME_TEXT}
 
 
 def _some(records: Sequence[Record], most: int) -> Some:

@@ -35,7 +35,15 @@ def write_report(found: Findings) -> str:
 
 
 def _page(found: Findings, sheet: bytes | None) -> str:
-    parts = (_head(found), _kept(found, sheet), _topics(found), _rounds(found), _repeats(found), _failed(found))
+    parts = (
+        _head(found),
+        _kept(found, sheet),
+        _topics(found),
+        _rounds(found),
+        _repeats(found),
+        _within(found),
+        _failed(found),
+    )
     return "\n".join(line for part in parts for line in (*part, ""))
 
 
@@ -104,6 +112,27 @@ def _repeats(found: Findings) -> Iterator[str]:
         for row in found.repeats.first
     ]
     yield from _table(("repeat", "of", "pictures alike", "captions alike", "its caption", "the kept one's"), rows)
+
+
+def _within(found: Findings) -> Iterator[str]:
+    if not found.redundancy:
+        return
+    turns, alike = (sum(row[name] for row in found.redundancy) for name in ("turns", "image"))
+    yield f"## Within dialogues: {alike} of {turns} later turns have nearly the picture of an earlier one"
+    yield ""
+    kinds = ("image", "caption", "question")
+    named = zip(("picture", "caption", "question"), kinds, strict=True)
+    names = [f"{name} alike (from {found.alike_from[kind]:g})" for name, kind in named]
+    rows = [
+        (
+            str(row["turn"]),
+            str(row["turns"]),
+            *(f"{row[kind]} ({row[kind] / row['turns']:.0%})" for kind in kinds),
+            "" if row["mean"] is None else f"{row['mean']:.4f}",
+        )
+        for row in found.redundancy
+    ]
+    yield from _table(("turn", "turns", *names, "pictures alike on average"), rows, numbers=len(kinds) + 3)
 
 
 def _failed(found: Findings) -> Iterator[str]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from flows.seir import prompts
-from flows.seir.checks import check_answer, check_question, only_repeats, stem_of
+from flows.seir.checks import check_answer, check_question, only_repeats
 from flows.seir.prompts import (
     MAX_TOKENS,
     PastTurn,
@@ -35,6 +35,7 @@ from flows.seir.replies import (
 )
 from models.chat import ImagePart, Message, TextPart
 from models.picture import ALGORITHMIC, Picture
+from storage.wording import stem_of
 
 TOPIC = "wolves under a full moon"
 QUESTION = "Why do wolves howl under a full moon? Tell me in two lines and draw a picture."
