@@ -126,6 +126,11 @@ class FakeServer:
         """All requests for chats so far."""
         return tuple(self._asked)
 
+    @property
+    def connected(self) -> int:
+        """How many connections are open."""
+        return len(self._server.connections())
+
     def bind(self) -> socket.socket:
         """Take the port: from now on clients may connect, and wait until `serve` is given the socket."""
         # The protocol is named, for only then asyncio sets TCP_NODELAY; each reply would take 40 ms without.

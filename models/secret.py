@@ -42,7 +42,7 @@ class Secret:
 
 
 class SecretFilter(logging.Filter):
-    """Hides a key in the records of loggers that are not ours: httpcore's tell of headers, httpx's of status lines."""
+    """Hides a key in the records of loggers that are not ours, which may tell of what a server said."""
 
     def __init__(self, secret: Secret) -> None:
         super().__init__()

@@ -33,12 +33,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
+from urllib.parse import urlsplit
 
-import httpx
+import certifi
+import orjson
 
-from models.chat import ChatReply, ChatRequest
+from models.chat import ChatReply, ChatRequest, ImagePart
 from models.errors import ContentError, TerminalError, TransientError
-from models.identity import Json, ModelIdentity
+from models.identity import ModelIdentity
 from models.refusal import refuse_another_model
 from models.secret import Secret
 from models.server_connections import Connections
@@ -147,7 +149,7 @@ class ServerChat:
 
         TerminalError when all are down, and when one refuses the key or does not serve the model.
         """
-        context = httpx.create_ssl_context(trust_env=False)
+        context = ssl.create_default_context(cafile=certifi.where())
         lines = [_draw_line(self._source, url, context) for url in self._source.urls]
         self._lines = {line.replica: line for line in lines}
         try:
@@ -167,7 +169,7 @@ class ServerChat:
     async def chat(self, request: ChatRequest) -> ChatReply:
         """The reply of one replica, asked once. Errors: see the table above."""
         refuse_another_model(request.model, request.revision, self._identity)
-        body = request_body(request, self._source.dialect)
+        body = await encode_request(request, self._source.dialect)
         assert self._lines, "open the chat before asking"
         line = self._lines[choose_replica(tuple(self._lines))]
         replica = line.replica
@@ -191,7 +193,7 @@ class ServerChat:
                 replica.answered(started)
                 return reply
 
-    async def _ask(self, line: Line, body: Mapping[str, Json]) -> ChatReply:
+    async def _ask(self, line: Line, body: bytes) -> ChatReply:
         served = line.served or await self._look(line)
         response = await self._fetch(line, "POST", f"{line.server.url}/chat/completions", self._source.timeout, body)
         return read_reply(response.body, names=served.names, server=line.server)
@@ -231,14 +233,22 @@ class ServerChat:
         except (TransientError, TerminalError, ContentError):
             return {}
 
-    async def _fetch(
-        self, line: Line, method: str, url: str, seconds: float, body: Mapping[str, Json] | None = None
-    ) -> Response:
+    async def _fetch(self, line: Line, method: str, url: str, seconds: float, body: bytes | None = None) -> Response:
         """A response of 2xx; the error that the table names otherwise."""
         response = await line.connections.send(method, url, seconds=seconds, body=body)
         if not 200 <= response.status < 300:
             raise read_refusal(response, now=datetime.now(UTC), server=line.server)
         return response
+
+
+async def encode_request(request: ChatRequest, dialect: Dialect) -> bytes:
+    """The body of a request; one with pictures is written in another thread, so that the loop is not held up."""
+
+    def encode() -> bytes:
+        return orjson.dumps(request_body(request, dialect))
+
+    has_pictures = any(isinstance(part, ImagePart) for message in request.messages for part in message.parts)
+    return await asyncio.to_thread(encode) if has_pictures else encode()
 
 
 def _draw_line(source: ServerSource, url: str, context: ssl.SSLContext) -> Line:
@@ -289,10 +299,10 @@ def _listed_facts(line: Line) -> dict[str, str]:
 def _refuse_odd(url: str) -> None:
     """ValueError for what is no plain address; one with a password in it is not shown."""
     try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        parts = urlsplit(url)
+    except ValueError as error:
         raise ValueError(f"urls: not an address ({error})") from error
-    if parts.userinfo:
-        raise ValueError(f"urls: the address of {parts.host} holds a password: give it as api_key instead")
-    if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
+    if parts.username or parts.password:
+        raise ValueError(f"urls: the address of {parts.hostname} holds a password: give it as api_key instead")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"urls: {url!r} is no address such as http://127.0.0.1:8000/v1")
