@@ -141,6 +141,16 @@ class DiffusersPainter:
         await asyncio.get_running_loop().run_in_executor(thread, self._easel.take_down)
         thread.shutdown()
 
+    async def sleep(self) -> None:
+        """Give all memory back until `wake`; nothing may be asked meanwhile. Also when it sleeps already."""
+        if self._thread is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._easel.take_down)
+
+    async def wake(self) -> None:
+        """Load the pipeline again if it sleeps; TerminalError as for `open`."""
+        if self._thread is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._easel.set_up_again)
+
     def gather(self, batch: int) -> None:
         """Draw so many together from here on; out of memory halves it again."""
         self._easel.batch = batch
@@ -197,6 +207,11 @@ class Easel:
         self._pipeline = self._load(self._folder, self._dtype, self._site)
         self._accepted = inspect.signature(self._pipeline).parameters
         return fingerprint_of(self._pipeline, self._dtype, self._site)
+
+    def set_up_again(self) -> None:
+        """Load the pipeline where it was taken down."""
+        if self._pipeline is None:
+            self.set_up()
 
     def take_down(self) -> None:
         self._pipeline = None

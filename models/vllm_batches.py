@@ -58,12 +58,13 @@ logger = logging.getLogger("interlake.models.vllm_batches")
 class VllmSite:
     """How the engine is run. `python` is the interpreter that has vLLM, ours where it is None.
 
-    `memory` is the share of the device's memory that it may take, on a GPU; `sleeps` whether it can give it back.
+    `memory` is the share of the device's memory that it may take, of the machine's on a CPU, vLLM's own choice where it
+    is None; `sleeps` whether it can give that back and live on (on a GPU), or must end for it.
     """
 
     python: Path | None = None
     device: str = "cpu"
-    memory: float = 0.9
+    memory: float | None = None
     batch: int = 1
     window: float = 0.05
     sleeps: bool = False
@@ -226,16 +227,21 @@ class Desk:
         return [_read(answer, company) for answer, company in zip(answers, companies, strict=True)]
 
     def put(self, asleep: bool) -> None:  # noqa: FBT001 - called by an executor, which passes no names
-        """Let the engine sleep, or wake it; one that is gone wakes when it is started again."""
-        if self._child is None or asleep == self._is_asleep:
-            return
+        """Let the engine sleep, or wake it; one that cannot sleep ends, and is started again."""
+        if asleep and not self._site.sleeps:
+            self.end()
+        elif not asleep and self._child is None:
+            self.start()
+        elif self._child is not None and asleep != self._is_asleep:
+            self._tell_to_sleep(self._child, asleep=asleep)
+
+    def _tell_to_sleep(self, child: ChildProcess, *, asleep: bool) -> None:
         try:
-            self._child.tell({"sleep": asleep})
-            self._child.hear(self.closing)
+            child.tell({"sleep": asleep})
+            child.hear(self.closing)
         except GoneError as error:
             self.end()
-            logger.warning("vLLM's process for %s is gone: %s", self._weights.name, error)
-            return
+            raise TransientError(f"vLLM's process for {self._weights.name} is gone: {error}") from error
         self._is_asleep = asleep
 
     def end(self) -> None:

@@ -78,7 +78,8 @@ class VllmEngine:
         there, wanted = current_platform.device_type, str(load["device"]).partition(":")[0]
         if there != wanted:
             raise RefusedError(f"device is {wanted!r}, and the vLLM of {sys.executable} computes on {there!r}")
-        options: dict[str, Any] = {} if there == "cpu" else {"gpu_memory_utilization": load["memory"]}
+        share = load["memory"]  # on a CPU it is the machine's memory, whatever vLLM's name for it
+        options: dict[str, Any] = {} if share is None else {"gpu_memory_utilization": share}
         self._llm = LLM(
             model=load["folder"], dtype=load["dtype"], max_model_len=load["context"], enable_sleep_mode=load["sleeps"],
             max_num_seqs=SEATS, enable_prefix_caching=False, mm_processor_cache_gb=0, enforce_eager=True,

@@ -196,9 +196,22 @@ def test_the_process_ends_with_whoever_started_it(tmp_path: Path) -> None:
     asyncio.run(wait_for_its_end())
 
 
-def test_sleeping_and_waking_reach_the_process_once_each(tmp_path: Path) -> None:
+def test_one_that_cannot_sleep_ends_and_is_started_again(tmp_path: Path) -> None:
     async def run() -> None:
         async with fake_vllm(tmp_path) as chat:
+            await chat.sleep()
+            await chat.sleep()
+            assert not is_there(int(diary(tmp_path)[0].split()[1]))
+            await chat.wake()
+            assert texts(await ask_all(chat, EIGHT[:1]))
+
+    asyncio.run(run())
+    assert [line.split()[0] for line in diary(tmp_path)] == ["started", "started"]
+
+
+def test_sleeping_and_waking_reach_the_process_once_each(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with fake_vllm(tmp_path, sleeps=True) as chat:
             await chat.wake()
             await chat.sleep()
             await chat.sleep()

@@ -17,13 +17,25 @@ REVISION = "1/bfloat16/context-2048"
 
 
 def fake_vllm(
-    folder: Path, *, batch: int = 1, window: float = 0.05, script: Path | None = None, python: Path | None = None
+    folder: Path,
+    *,
+    batch: int = 1,
+    window: float = 0.05,
+    script: Path | None = None,
+    python: Path | None = None,
+    sleeps: bool = False,
 ) -> VllmBatches:
     return VllmBatches(
         Weights(name=NAME, revision="1", folder=folder, sha256="0" * 64, licence="Apache-2.0"),
         dtype="bfloat16",
         context=2048,
-        site=VllmSite(python=python, batch=batch, window=window, script=script or Path(str(fake_vllm_child.__file__))),
+        site=VllmSite(
+            sleeps=sleeps,
+            python=python,
+            batch=batch,
+            window=window,
+            script=script or Path(str(fake_vllm_child.__file__)),
+        ),
     )
 
 
