@@ -23,8 +23,13 @@ def build_lake(
     new_topics: Annotated[int, Field(ge=0, le=100_000)] = 5,
     samples_per_topic: Annotated[int, Field(ge=1, le=10_000)] = 2,
     turns: Annotated[int | None, Field(ge=1, le=10)] = None,
+    topics: str | None = None,
     retry_failed: bool = False,
     when_exhausted: Literal["stop", "deepen"] | None = None,
+    policy: Literal["even", "weighted", "gaps"] | None = None,
+    only: list[str] | None = None,
+    quotas: dict[str, Annotated[int, Field(ge=0)]] | None = None,
+    weights: dict[str, Annotated[float, Field(ge=0, le=1_000_000)]] | None = None,
     review: bool | None = None,
     review_near: Annotated[float | None, Field(ge=0, le=1)] = None,
     lock_timeout: Annotated[float | None, Field(ge=0, le=86_400)] = None,
@@ -43,8 +48,13 @@ def build_lake(
         new_topics: How many topics without samples to take on; those of interrupted builds count among them.
         samples_per_topic: Samples for each of them.
         turns: Turns in a dialogue; empty: as the lake's settings say.
+        topics: File of topics, as the worker sees it: brought in first, and no others are taken on; empty: all topics.
         retry_failed: Give slots that failed as many attempts again.
         when_exhausted: What to do when every topic has samples; empty: as the lake's settings say.
+        policy: By which rule topics are taken; empty: as the lake's settings say.
+        only: Domains or Domain/Category that topics are taken from; empty: as the lake's settings say.
+        quotas: How many topics of a domain or Domain/Category have samples at most; empty: as the lake's settings say.
+        weights: Shares for the policy weighted, by domain or Domain/Category; empty: as the lake's settings say.
         review: Leave turns near the thresholds to a person as questions; empty: as the lake's settings say.
         review_near: How near that is, on either side; empty: as the lake's settings say.
         lock_timeout: Seconds to wait for another process to leave the lake; empty: as the lake's settings say.
@@ -56,8 +66,13 @@ def build_lake(
         new_topics=new_topics,
         samples_per_topic=samples_per_topic,
         turns=turns,
+        topics=topics,
         retry_failed=retry_failed,
         when_exhausted=when_exhausted,
+        policy=policy,
+        only=only,
+        quotas=quotas,
+        weights=weights,
         review=review,
         review_near=review_near,
         lock_timeout=lock_timeout,

@@ -11,7 +11,9 @@ from flows.claim import claim_slots, ended, living_run, tidy_runs
 from flows.commit import Committer
 from flows.engine import Engine
 from flows.errors import UserError
+from flows.lakes import add_topics
 from flows.plan import BuildRequest, Plan, Planner, plan_build
+from flows.plan_settings import PlanSettings
 from flows.recipe import Recipe, write_recipe
 from flows.run import Run
 from flows.settings import FILE, Settings, read_settings
@@ -30,11 +32,13 @@ def open_build(
 ) -> AbstractContextManager[Run]:
     """Open a lake for a build, which claims its slots. NotALake, SettingsError, LakeBusy, TerminalError.
 
-    `studio` opens the models that the settings name; another one may bring its own.
+    `studio` opens the models that the settings name; another one may bring its own. TopicFileError where the options
+    name a file of topics that cannot be used.
     """
     lake, settings = open_lake(path, turns=options.turns, lock_timeout=options.lock_timeout)
     settings = asking(settings, options)
-    request = build_request(settings, options)
+    only = add_topics(path, Path(options.topics)).topic_ids if options.topics else None
+    request = build_request(settings, options, only_topics=only)
 
     def planner(lake: Lake, version: Version, recipe: Recipe) -> Plan:
         return plan_build(lake, version, recipe, request)
@@ -67,15 +71,32 @@ def asking(settings: Settings, options: BuildOptions) -> Settings:
     return settings.model_copy(update={"selection": selection})
 
 
-def build_request(settings: Settings, options: BuildOptions) -> BuildRequest:
-    """The options with nothing left open."""
+def build_request(
+    settings: Settings, options: BuildOptions, *, only_topics: frozenset[str] | None = None
+) -> BuildRequest:
+    """The options with nothing left open; `only_topics` are ids, None is all topics."""
     return BuildRequest(
         new_topics=options.new_topics,
         samples_per_topic=options.samples_per_topic,
         turns=settings.generation.turns,
         retry_failed=options.retry_failed,
         when_exhausted=options.when_exhausted or settings.run.when_exhausted,
+        only_topics=only_topics,
+        plan=plan_settings(settings, options),
     )
+
+
+def plan_settings(settings: Settings, options: BuildOptions) -> PlanSettings:
+    """By which rule topics are taken, with what is asked for in place of a setting."""
+    if options.weights and options.policy not in (None, "weighted"):
+        raise UserError(f"weights are given, and the policy {options.policy!r} has no use for them: leave one out")
+    given = {
+        "policy": options.policy or ("weighted" if options.weights else None),
+        "only": tuple(options.only) if options.only else None,
+        "quotas": options.quotas or None,
+        "weights": options.weights or None,
+    }
+    return settings.plan.model_copy(update={name: value for name, value in given.items() if value is not None})
 
 
 @contextmanager

@@ -1,24 +1,29 @@
 """What a build is going to do: which slots, of which topics, from which templates. Reads the lake, writes nothing."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Literal
 
 import polars as pl
 
+from flows.plan_settings import PlanSettings
 from flows.recipe import Recipe
 from flows.topics.catalogue import Template, read_templates
-from flows.topics.pick import TopicState, draw_template, least_covered, pick_topics
+from flows.topics.deck import Deck, in_order
+from flows.topics.policy import choose_topics
+from flows.topics.wanted import Wanted
 from storage.canonical import canonical_text, derive_id, derive_seed
 from storage.lake import Lake
 from storage.records import ClaimRow, RunStartRow
-from storage.slots import SlotPast, is_alive, past_of_slots, slot_states, topic_states
+from storage.slots import SlotPast, claimed_templates, is_alive, past_of_slots, slot_states, topic_states
 from storage.versions import Version
 
+_PICKED = ("topic_id", "name", "domain", "category", "samples", "reason")
+
 NOTHING_ASKED = "no new topics were asked for, no slot is open, none is to be tried again"
-ALL_COVERED = "every topic has samples; add topics, or let the build deepen them (when_exhausted)"
+EXHAUSTED = "{}; add topics, or let the build deepen those that there are (when_exhausted)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,19 @@ class BuildRequest:
     retry_failed: bool
     when_exhausted: Literal["stop", "deepen"]
     only_topics: frozenset[str] | None = None
+    plan: PlanSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """A topic that a build takes: how many samples are planned for it, and why it was its turn."""
+
+    topic_id: str
+    topic: str
+    domain: str
+    category: str
+    samples: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +93,8 @@ class Plan:
     `topics` counts those the run answers for: `new_topics` picked now, and those of interrupted runs it takes over.
     `resumed`, `retried` and `again` (made again by another recipe) count slots; `uncovered_left` counts topics that
     would still have no slot afterwards. `abandoned` are samples of another recipe that an interrupted run claimed and
-    that nobody will make: the slot has one by the present recipe. `nothing` is said when there are no slots.
+    that nobody will make: the slot has one by the present recipe. `picks` are the new and deepened topics in order;
+    `exhausted` says in sentences what ran out. `nothing` is said when there are no slots.
     """
 
     slots: tuple[PlannedSlot, ...]
@@ -87,6 +106,8 @@ class Plan:
     again: int = 0
     uncovered_left: int = 0
     abandoned: tuple[str, ...] = ()
+    picks: tuple[Pick, ...] = ()
+    exhausted: tuple[str, ...] = ()
     nothing: str
 
     def note(self) -> str:
@@ -100,7 +121,7 @@ class Plan:
         parts += [f"{self.retried} failed samples again"] if self.retried else []
         taken = f"{len(self.slots)} samples: {', '.join(parts)}"
         left = "" if self.again else f"; {self.uncovered_left} topics stay without samples"
-        return f"{taken}{left}{self._given_back()}"
+        return f"{taken}{left}{''.join(f'; {line}' for line in self.exhausted)}{self._given_back()}"
 
     def _given_back(self) -> str:
         back = "; {} slots that an interrupted rerun had claimed are given back to the samples that they have"
@@ -121,42 +142,63 @@ def plan_build(lake: Lake, version: Version, recipe: Recipe, request: BuildReque
     same call again finishes what was begun and adds nothing to it.
     """
     states = slot_states(lake, version)
-    topics = topic_states(lake, version, states)
-    eligible = (
-        topics if request.only_topics is None else topics.filter(pl.col("topic_id").is_in(list(request.only_topics)))
-    )
-    by_id = {row["topic_id"]: row for row in topics.iter_rows(named=True)}
     left_open = _left_open(lake, states)
     answered_for = _answered_for(lake, version, left_open)
     failed = states.filter(pl.col("outcome") == "failed") if request.retry_failed else states.clear()
-    past = past_of_slots(lake, version, [*left_open["slot_id"], *failed["slot_id"]])
-    planner = SlotPlanner(
-        recipe=recipe,
-        seed=lake.seed,
+    topics = topic_states(lake, version, _tried_again(states) if request.retry_failed else states)
+    asked = Wanted(
+        topics=max(0, request.new_topics - answered_for),
+        samples=request.samples_per_topic,
+        deepen=request.when_exhausted == "deepen",
+        only_topics=request.only_topics,
+    )
+    chosen = choose_topics(topics, request.plan, asked)
+    planner = slot_planner(
+        lake,
+        version,
+        recipe,
         turns=request.turns,
         templates=read_templates(),
-        topics=by_id,
-        past=past,
+        topics=topics,
+        again=pl.concat([left_open, failed]),
+        new=chosen.picks["topic_id"].to_list(),
     )
     resumed = [planner.again(row) for row in left_open.iter_rows(named=True) if not planner.has_made(row)]
     retried = [planner.retried(row) for row in failed.iter_rows(named=True) if planner.may_retry(row)]
-    wanted = max(0, request.new_topics - answered_for)
-    fresh = pick_topics(_states(eligible), wanted)
-    short = wanted - len(fresh)
-    deepened = least_covered(_deepenable(eligible), short) if request.when_exhausted == "deepen" else ()
-    uncovered_left = int((eligible["slots"] == 0).sum()) - len(fresh)
-    new = [slot for topic in (*fresh, *deepened) for slot in planner.new(topic, request.samples_per_topic)]
+    picks = chosen.picks.select(*_PICKED).rename({"name": "topic"})
+    new = [
+        slot
+        for topic_id, count in picks.select("topic_id", "samples").iter_rows()
+        for slot in planner.new(topic_id, count)
+    ]
+    taken, fresh = answered_for + picks.height, int((chosen.picks["slots"] == 0).sum())
+    exhausted = _tell_shortage(chosen.exhausted, taken, request.new_topics)
     return Plan(
         slots=(*resumed, *retried, *new),
-        topics=answered_for + len(fresh) + len(deepened),
-        new_topics=len(fresh),
-        deepened=len(deepened),
+        topics=taken,
+        new_topics=fresh,
+        deepened=picks.height - fresh,
         resumed=len(resumed),
         retried=len(retried),
-        uncovered_left=uncovered_left,
+        uncovered_left=int((topics["slots"] == 0).sum()) - fresh,
         abandoned=tuple(row["sample_id"] for row in left_open.iter_rows(named=True) if planner.has_made(row)),
-        nothing=NOTHING_ASKED if uncovered_left else ALL_COVERED,
+        picks=tuple(Pick(**row) for row in picks.iter_rows(named=True)),
+        exhausted=exhausted,
+        nothing=EXHAUSTED.format("; ".join(exhausted)) if exhausted else NOTHING_ASKED,
     )
+
+
+def _tried_again(states: pl.DataFrame) -> pl.DataFrame:
+    """Slots as they stand once failed ones are tried again: those are under way."""
+    outcome = pl.col("outcome")
+    return states.with_columns(pl.when(outcome == "failed").then(pl.lit("open")).otherwise(outcome).alias("outcome"))
+
+
+def _tell_shortage(exhausted: tuple[str, ...], taken: int, asked: int) -> tuple[str, ...]:
+    """What ran out, and how far that leaves the plan behind what was asked for."""
+    if taken >= asked:
+        return exhausted
+    return (*exhausted, f"{taken} of {asked} topics asked for could be planned")
 
 
 def _left_open(lake: Lake, states: pl.DataFrame) -> pl.DataFrame:
@@ -171,30 +213,62 @@ def _answered_for(lake: Lake, version: Version, left_open: pl.DataFrame) -> int:
     return sum(row.topics for row in lake.rows(RunStartRow, version) if row.run_id in runs)
 
 
-def _states(topics: pl.DataFrame) -> list[TopicState]:
-    columns = ("topic_id", "name", "category", "domain", "slots")
-    return [TopicState(**row) for row in topics.select(columns).iter_rows(named=True)]
+def slot_planner(
+    lake: Lake,
+    version: Version,
+    recipe: Recipe,
+    *,
+    turns: int,
+    templates: Sequence[Template],
+    topics: pl.DataFrame,
+    again: pl.DataFrame,
+    new: Collection[str],
+) -> "SlotPlanner":
+    """What plans slots that were claimed before (`again`: their claims) and the next slots of the topics `new`.
 
-
-def _deepenable(topics: pl.DataFrame) -> list[TopicState]:
-    return _states(topics.filter(pl.col("slots") > 0))
+    `topics` as `topic_states` has them.
+    """
+    concerned = {*again["topic_id"], *new}
+    ordered = in_order(templates)
+    decks = {topic_id: Deck(templates=ordered) for topic_id in concerned}
+    recorded: dict[str, tuple[str, ...]] = {}
+    for topic_id, slot_id, _, used in claimed_templates(lake, version, concerned).iter_rows():
+        decks[topic_id].take(used)
+        recorded[slot_id] = tuple(used)
+    return SlotPlanner(
+        recipe=recipe,
+        seed=lake.seed,
+        turns=turns,
+        topics={row["topic_id"]: row for row in topics.iter_rows(named=True) if row["topic_id"] in concerned},
+        past=past_of_slots(lake, version, again["slot_id"].to_list()),
+        known=frozenset(template.template_id for template in ordered),
+        decks=decks,
+        recorded=recorded,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotPlanner:
-    """Plans slots by a recipe. `topics` are rows by topic id, `past` is what was claimed by slot id."""
+    """Plans slots by a recipe, each once.
+
+    `topics` are rows by topic id, `past` is what was claimed and `recorded` the templates that were, by slot id;
+    `known` are the ids of all templates, `decks` what each topic may still draw: planning draws from them.
+    """
 
     recipe: Recipe
     seed: int
     turns: int
-    templates: Sequence[Template]
     topics: Mapping[str, dict[str, Any]]
     past: Mapping[str, SlotPast]
+    known: Collection[str]
+    decks: Mapping[str, Deck]
+    recorded: Mapping[str, tuple[str, ...]]
 
-    def new(self, topic: TopicState, count: int) -> list[PlannedSlot]:
+    def new(self, topic_id: str, count: int) -> list[PlannedSlot]:
         """The topic's next slots."""
-        first = self.topics[topic.topic_id]["next_number"]
-        return [self._slot(topic.topic_id, topic.name, number, 0, ()) for number in range(first, first + count)]
+        topic = self.topics[topic_id]
+        first = topic["next_number"]
+        return [self._slot(topic_id, topic["name"], number, 0, ()) for number in range(first, first + count)]
 
     def has_made(self, claim: dict[str, Any]) -> bool:
         """Whether the latest claim of a slot is for another recipe, and the present one's sample was decided before."""
@@ -220,15 +294,20 @@ class SlotPlanner:
     def _claimed_again(self, claim: dict[str, Any], retry: int) -> PlannedSlot:
         """With the templates it had, as far as they are still there."""
         topic = self.topics[claim["topic_id"]]
-        known = {template.template_id for template in self.templates}
-        templates = tuple(takewhile(known.__contains__, json.loads(claim["templates"])))
+        templates = tuple(takewhile(self.known.__contains__, self._templates_of(claim)))
         return self._slot(topic["topic_id"], topic["name"], claim["slot_number"], retry, templates)
+
+    def _templates_of(self, claim: dict[str, Any]) -> tuple[str, ...]:
+        """Those of the claim, and what the slot had for further turns before that."""
+        claimed = tuple(json.loads(claim["templates"]))
+        longest = self.recorded[claim["slot_id"]]
+        return longest if longest[: len(claimed)] == claimed else claimed
 
     def _slot(self, topic_id: str, topic: str, number: int, retry: int, templates: tuple[str, ...]) -> PlannedSlot:
         slot_id = derive_id("slot", self.seed, topic_id, number)
         drawn = list(templates[: self.turns])
         for turn in range(len(drawn) + 1, self.turns + 1):
-            drawn.append(self._draw(slot_id, turn, drawn))
+            drawn.append(self.decks[topic_id].draw(derive_seed(slot_id, turn, "template"), drawn))
         sample_id = self.recipe.sample_id(slot_id)
         return PlannedSlot(
             slot_id=slot_id,
@@ -243,8 +322,3 @@ class SlotPlanner:
 
     def _samples(self, slot_id: str) -> tuple[str, ...]:
         return self.past[slot_id].samples if slot_id in self.past else ()
-
-    def _draw(self, slot_id: str, turn: int, taken: Sequence[str]) -> str:
-        """A template that the dialogue does not have yet, while there are such."""
-        fresh = [template for template in self.templates if template.template_id not in taken]
-        return draw_template(fresh or self.templates, derive_seed(slot_id, turn, "template")).template_id

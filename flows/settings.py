@@ -7,9 +7,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from flows.errors import UserError
+from flows.judge_settings import JudgeEntry, JudgeSettings
+from flows.place_settings import LocalSettings, ServerSettings
+from flows.plan_settings import PlanSettings
+from flows.section import Name, Section, Share
 
 FILE = "interlake.toml"
 UNPINNED = "unpinned"
@@ -18,9 +22,6 @@ AS_SERVED = "as-served"
 THRESHOLDS = {"scene_clip": (0.94, 0.95), "descriptor": (0.95, 0.85), "fake": (0.95, 0.85)}
 """From which similarities of pictures and of captions turns are the same, by the encoders that come along."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(min_length=1)]
-
 
 def _check_revision(revision: str) -> str:
     if revision not in (UNPINNED, AS_SERVED) and not re.fullmatch(r"[0-9a-f]{40}", revision):
@@ -28,31 +29,11 @@ def _check_revision(revision: str) -> str:
     return revision
 
 
-def _check_url(url: str) -> str:
-    if not re.fullmatch(r"https?://[^/@\s]+(/[^@\s]*)?", url):
-        raise ValueError("a server's address looks like http://127.0.0.1:8000/v1, without user or password")
-    return url.rstrip("/")
-
-
-def _check_variable(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError("the name of an environment variable is letters, digits and underscores; the key is its value")
-    return name
-
-
 Revision = Annotated[str, AfterValidator(_check_revision)]
-Url = Annotated[str, AfterValidator(_check_url)]
-Variable = Annotated[str, AfterValidator(_check_variable)]
 
 
 class SettingsError(UserError):
     """A setting that cannot be used; the message names file, key and the way out."""
-
-
-class Section(BaseModel):
-    """A table of interlake.toml: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class SamplingSettings(Section):
@@ -85,6 +66,18 @@ class ServedChat(ChosenModel):
 
     backend: Literal["server"]
     licence: Name
+    sampling: SamplingSettings = SamplingSettings()
+
+
+class BatchedChat(ChosenModel):
+    """A chat model that vLLM answers in batches, in a process of its own; how it is run stands under [local].
+
+    `context` is what prompt and reply may come to in tokens.
+    """
+
+    backend: Literal["vllm"]
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    context: Annotated[int, Field(ge=256, le=1_048_576)] = 8192
     sampling: SamplingSettings = SamplingSettings()
 
 
@@ -124,9 +117,11 @@ class DiffusedPictures(ChosenModel, PictureSize):
     guidance: Annotated[float, Field(ge=0, le=50)]
 
 
-WriterSettings: TypeAlias = Annotated[EmbeddedChat | ServedChat, Field(discriminator="backend")]
-CriticSettings: TypeAlias = Annotated[EmbeddedChat | ServedChat | ChecksAlone, Field(discriminator="backend")]
-ViewerSettings: TypeAlias = Annotated[SceneViewer | ServedChat, Field(discriminator="backend")]
+WriterSettings: TypeAlias = Annotated[EmbeddedChat | ServedChat | BatchedChat, Field(discriminator="backend")]
+CriticSettings: TypeAlias = Annotated[
+    EmbeddedChat | ServedChat | BatchedChat | ChecksAlone, Field(discriminator="backend")
+]
+ViewerSettings: TypeAlias = Annotated[SceneViewer | ServedChat | BatchedChat, Field(discriminator="backend")]
 PainterSettings: TypeAlias = Annotated[DrawnPictures | DiffusedPictures, Field(discriminator="backend")]
 
 
@@ -199,34 +194,11 @@ class SelectionSettings(Section):
     review: ReviewSettings = ReviewSettings()
 
 
-class ServerSettings(Section):
-    """Where a served model is, and what it bears. `timeout` is seconds for a whole reply, `at_once` for each address.
-
-    The key is read from the environment variable that `api_key_env` names, and recorded nowhere.
-    """
-
-    urls: Annotated[tuple[Url, ...], Field(min_length=1, strict=False)]
-    at_once: Annotated[int, Field(ge=1, le=4096)] = 64
-    timeout: Annotated[float, Field(gt=0, le=86_400)] = 300.0
-    api_key_env: Variable | None = None
-    dialect: Literal["vllm", "llama.cpp", "openai"] = "vllm"
-
-
-class LocalSettings(Section):
-    """How a model is run in this process. With `batch` over 1, requests of `window` seconds share a pass."""
-
-    folder: Name | None = None
-    device: Name = "cpu"
-    offload: Literal["none", "model", "sequential"] = "none"
-    batch: Annotated[int, Field(ge=1, le=1024)] = 1
-    window: Annotated[float, Field(ge=0, le=10)] = 0.05
-
-
 class RunSettings(Section):
     """How a build goes about its work; none of it changes a sample."""
 
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 8
-    open_batches: Annotated[int, Field(ge=1, le=64)] = 2
+    open_batches: Annotated[int | None, Field(ge=1, le=4096)] = None
     when_exhausted: Literal["stop", "deepen"] = "stop"
     lock_timeout: Annotated[float, Field(ge=0)] = 60.0
     patience: Annotated[float, Field(ge=0, le=86_400)] = 300.0
@@ -238,9 +210,11 @@ class Settings(Section):
 
     generation: GenerationSettings
     selection: SelectionSettings
+    plan: PlanSettings = PlanSettings()
+    judge: JudgeSettings = JudgeSettings()
     run: RunSettings = RunSettings()
-    servers: dict[str, ServerSettings] = {}
-    local: dict[str, LocalSettings] = {}
+    servers: dict[str, ServerSettings] = Field(default_factory=dict)
+    local: dict[str, LocalSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Settings":
@@ -270,6 +244,18 @@ class Settings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _cards_are_given_back(self) -> "Settings":
+        for name, server in self.servers.items():
+            if server.card and server.dialect != "vllm":
+                raise ValueError(f'[servers."{name}"] has a card, and none but a server of vLLM gives one back')
+        encoder = self.selection.encoder
+        if isinstance(encoder, OpenClipSettings) and encoder.model in self.local and self.local[encoder.model].card:
+            raise ValueError(
+                f'[local."{encoder.model}"] has a card, and an encoder gives none back: leave it out, and room for it'
+            )
+        return self
+
     def chosen(self) -> dict[str, ChosenModel]:
         """The models that the user chose, by the key of their table."""
         tables: dict[str, Section] = {
@@ -279,7 +265,14 @@ class Settings(Section):
             "generation.viewer": self.generation.viewer,
             "selection.encoder": self.selection.encoder,
         }
+        tables |= {f"judge.judges.{at}": chat_of(entry) for at, entry in enumerate(self.judge.judges) if entry.model}
         return {key: table for key, table in tables.items() if isinstance(table, ChosenModel)}
+
+
+def chat_of(entry: JudgeEntry) -> ServedChat | BatchedChat:
+    """The settings of a judge's model, as those of any chat model."""
+    kind = ServedChat if entry.backend == "server" else BatchedChat
+    return kind.model_validate(entry.model_dump(include=set(kind.model_fields)))
 
 
 def read_settings(path: Path) -> Settings:

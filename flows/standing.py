@@ -9,9 +9,10 @@ import polars as pl
 
 from flows.progress import OUTCOMES, read_progress
 from flows.review.questions import count_questions
-from flows.topics.pick import TopicState
+from flows.topics.catalogue import read_templates
+from flows.topics.coverage import cover
 from storage.lake import Lake
-from storage.records import ModelRow
+from storage.records import ModelRow, TurnRow
 from storage.slots import is_alive, slot_states, topic_states
 from storage.versions import Version
 
@@ -81,10 +82,42 @@ def _status(lake: Lake, path: Path, version: Version, slots: pl.DataFrame) -> St
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicState:
+    """A topic of a lake. `slots` counts the samples made or planned for it; it is covered when there is one.
+
+    `placed` and `placed_similarity` are those of its row.
+    """
+
+    topic_id: str
+    name: str
+    category: str
+    domain: str
+    slots: int
+    placed: str | None
+    placed_similarity: float | None
+
+
 def read_topics(path: Path) -> list[TopicState]:
     """All topics of a lake with the number of their slots."""
     lake = Lake.open(path)
     head = lake.version()
-    columns = ("topic_id", "name", "category", "domain", "slots")
+    columns = TopicState.__slots__
     states = topic_states(lake, head, slot_states(lake, head))
     return [TopicState(**row) for row in states.select(columns).iter_rows(named=True)]
+
+
+def read_coverage(path: Path, *, depth: int, under: str = "") -> pl.DataFrame:
+    """How far the topics of a lake are covered, as `cover` tells it. NotALake, UserError for an unknown branch."""
+    lake = Lake.open(path)
+    head = lake.version()
+    slots = slot_states(lake, head)
+    kept = slots.filter(pl.col("outcome") == "kept").select("sample_id", "topic_id").lazy()
+    turns = lake.scan(TurnRow, head, ["sample_id", "template_id"]).join(kept, on="sample_id")
+    return cover(
+        topic_states(lake, head, slots),
+        turns.select("topic_id", "template_id").collect(),
+        templates=len(read_templates()),
+        depth=depth,
+        under=under,
+    )

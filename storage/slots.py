@@ -14,6 +14,8 @@ from storage.tables import Among
 from storage.versions import Version
 
 RUN_LOCK = "lock"
+OUTCOMES = ("kept", "rejected", "duplicate", "failed", "open")
+"""What can become of a slot."""
 RERUN, ABANDONED = "rerun", "abandoned"
 """Kind and reason of the decision that a claim was given up: the slot is that of the claim before it again."""
 ABANDONING = ("sample_id", "kind", "reason")
@@ -73,11 +75,36 @@ def without_abandoned(claims: pl.LazyFrame, decisions: pl.LazyFrame) -> pl.LazyF
 
 
 def topic_states(lake: Lake, version: Version, slots: pl.DataFrame) -> pl.DataFrame:
-    """One row a topic: its columns and how many slots it has (claimed, whatever became of them)."""
+    """One row a topic: its columns, how many slots it has (claimed, whatever became of them), and how many by outcome.
+
+    `next_number` is the number of its next slot.
+    """
     topics = lake.scan(TopicRow, version).unique("topic_id", keep="first", maintain_order=True).collect()
-    counts = slots.group_by("topic_id").agg(slots=pl.len(), next_number=pl.col("slot_number").max() + 1)
+    counts = slots.group_by("topic_id").agg(
+        slots=pl.len(),
+        next_number=pl.col("slot_number").max() + 1,
+        **{outcome: (pl.col("outcome") == outcome).sum() for outcome in OUTCOMES},
+    )
     return topics.join(counts, on="topic_id", how="left", maintain_order="left").with_columns(
-        pl.col("slots").fill_null(0).cast(pl.Int64), pl.col("next_number").fill_null(0).cast(pl.Int64)
+        pl.col("slots", "next_number", *OUTCOMES).fill_null(0).cast(pl.Int64)
+    )
+
+
+def claimed_templates(lake: Lake, version: Version, topic_ids: Collection[str]) -> pl.DataFrame:
+    """The templates that were ever claimed for the slots of some topics, in the order of their numbers.
+
+    Columns topic_id, slot_id, slot_number, templates (list of ids, a turn each). Of several claims for a slot the one
+    with the most turns counts: a recipe of fewer turns leaves out the last ones.
+    """
+    return (
+        lake.scan(ClaimRow, version, ["topic_id", "slot_id", "slot_number", "templates"])
+        .filter(pl.col("topic_id").is_in(list(topic_ids)))
+        .with_columns(pl.col("templates").str.json_decode(pl.List(pl.String)))
+        .sort(pl.col("templates").list.len(), "version", maintain_order=True)
+        .unique("slot_id", keep="last", maintain_order=True)
+        .sort("topic_id", "slot_number")
+        .select("topic_id", "slot_id", "slot_number", "templates")
+        .collect()
     )
 
 
@@ -146,6 +173,15 @@ def unfinished_moves(lake: Lake, version: Version) -> list[str]:
 def _has_decided(lake: Lake, version: Version, run_id: str, since: int) -> bool:
     decided = (entry.version for entry in version.packages if entry.kind == "decision" and entry.version > since)
     return any(read_link(lake, number).run_id == run_id for number in decided)
+
+
+def unfinished_judgings(lake: Lake, version: Version) -> list[str]:
+    """Runs of kind `judge` since the last that finished: what they asked is in their spools or committed."""
+    finished = {row.run_id for row in lake.rows(RunEndRow, version) if row.state == "finished"}
+    runs: list[str] = []
+    for run_id in (row.run_id for row in lake.rows(RunStartRow, version) if row.kind == "judge"):
+        runs = [] if run_id in finished else [*runs, run_id]
+    return runs
 
 
 def unended_runs(lake: Lake, version: Version) -> list[str]:

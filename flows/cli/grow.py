@@ -1,46 +1,48 @@
 """`interlake init` and `interlake topics`: a lake, and the topics that it can grow by."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from flows.asked import PROFILES
-from flows.cli.options import LOCK_HELP, LOCK_SECONDS, json_option, lake_option, plain, print_json, print_table
+from flows.cli.coverage import coverage
+from flows.cli.newcomers import add, read_choices, reading_options, report_option, tell_report
+from flows.cli.options import json_option, lake_option, plain, print_json
+
+NONE = "none"
+"""Said in place of a file: a lake without topics."""
 
 
 @click.command()
 @lake_option
 @click.option("--profile", type=click.Choice(PROFILES), default="embedded", show_default=True, help="Which models.")
 @click.option("--seed", type=click.IntRange(0, 2**53 - 1), default=0, show_default=True, help="Root of all slot ids.")
-def init(lake_path: Path, profile: str, seed: int) -> None:
-    """Make an empty lake with its interlake.toml and the shipped topics."""
-    from flows.lakes import make_lake
+@click.option(
+    "--topics", type=click.Path(path_type=Path), help="A file of topics in place of the shipped ones, or none."
+)
+@reading_options
+@report_option
+def init(*, lake_path: Path, profile: str, seed: int, topics: Path | None, report: Path | None, **choices: Any) -> None:
+    """Make an empty lake with its interlake.toml and the shipped topics, or those of a file, or none."""
+    from flows.lakes import make_lake, make_lake_of
+    from flows.topics.report import check_report_path
 
-    lake = make_lake(lake_path, profile=profile, seed=seed)
+    if report:
+        check_report_path(report)
+    found = None
+    if topics is None or str(topics) == NONE:
+        lake = make_lake(lake_path, profile=profile, seed=seed, topics=None if topics is None else ())
+    else:
+        lake, found = make_lake_of(lake_path, topics, profile=profile, seed=seed, choices=read_choices(choices))
     click.echo(plain(f"made {lake.path} (profile {profile}, seed {seed}); settings: {lake.path / 'interlake.toml'}"))
+    if found:
+        tell_report(found, report)
 
 
 @click.group()
 def topics() -> None:
     """Bring in topics, list them, see what is covered."""
-
-
-@topics.command()
-@lake_option
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--category", default="", help="Category of topics that name none.")
-@click.option("--domain", default="", help="Domain of topics that name none.")
-@click.option("--lock-timeout", type=LOCK_SECONDS, default=60.0, show_default=True, help=LOCK_HELP)
-def add(*, lake_path: Path, file: Path, category: str, domain: str, lock_timeout: float) -> None:
-    """Bring in topics from FILE: one a line, CSV, JSON or JSON lines, with optional category and domain."""
-    from flows.lakes import add_topics
-
-    added = add_topics(lake_path, file, category=category, domain=domain, lock_timeout=lock_timeout)
-    click.echo(f"{len(added.new)} topics added, {len(added.known)} were there already")
-    if added.repeated:
-        click.echo(plain(f"repeated in {file.name} and taken once: {', '.join(added.repeated)}"))
-    for group in added.alike:
-        click.echo(plain(f"alike, both kept: {' / '.join(group)}"))
 
 
 @topics.command(name="list")
@@ -61,19 +63,9 @@ def list_topics(lake_path: Path, *, as_json: bool) -> None:
             if shown[: depth + 1] != path[: depth + 1]:
                 click.echo(plain(f"{'  ' * depth}{name}"))
         shown = path
-        click.echo(plain(f"    {topic.name}" + (f"  [{topic.slots}]" if topic.slots else "")))
+        flag = "  (nearest)" if topic.placed == "nearest" else ""
+        click.echo(plain(f"    {topic.name}" + (f"  [{topic.slots}]" if topic.slots else "") + flag))
 
 
-@topics.command()
-@lake_option
-@json_option
-def coverage(lake_path: Path, *, as_json: bool) -> None:
-    """How many topics of each category have samples."""
-    from flows.standing import read_topics
-    from flows.topics.coverage import coverage as cover
-
-    frame = cover(read_topics(lake_path))
-    if as_json:
-        print_json(frame.to_dicts())
-    else:
-        print_table(frame.columns, frame.rows())
+topics.add_command(add)
+topics.add_command(coverage)

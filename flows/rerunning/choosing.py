@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import polars as pl
 
 from flows.errors import UserError
-from flows.plan import Plan, SlotPlanner
+from flows.plan import Plan, slot_planner
 from flows.recipe import Recipe
 from flows.replay.prefixes import find_by_prefix
 from flows.topics.catalogue import normalise_name, read_templates
 from storage.lake import Lake
 from storage.records import ClaimRow, DecisionRow
-from storage.slots import ABANDONED, is_alive, past_of_slots, slot_states, topic_states
+from storage.slots import ABANDONED, is_alive, slot_states, topic_states
 from storage.versions import Version
 
 MADE_ALREADY = (
@@ -85,14 +85,15 @@ def plan_again(lake: Lake, version: Version, recipe: Recipe, *, chosen: pl.DataF
     made, living = _decided(lake, version), _living(lake, chosen)
     free = [row for row in chosen.iter_rows(named=True) if row["outcome"] != "open" or row["run_id"] not in living]
     due = [row for row in free if recipe.sample_id(row["slot_id"]) not in made]
-    states = topic_states(lake, version, chosen)
-    planner = SlotPlanner(
-        recipe=recipe,
-        seed=lake.seed,
+    planner = slot_planner(
+        lake,
+        version,
+        recipe,
         turns=turns,
         templates=read_templates(),
-        topics={row["topic_id"]: row for row in states.iter_rows(named=True)},
-        past=past_of_slots(lake, version, [row["slot_id"] for row in free]),
+        topics=topic_states(lake, version, chosen),
+        again=chosen,
+        new=(),
     )
     slots = tuple(map(planner.again, due))
     abandoned = tuple(row["sample_id"] for row in free if row["outcome"] == "open" and planner.has_made(row))

@@ -1,0 +1,89 @@
+"""What has run out, in sentences: branches that have no topic left to be taken, and why. Tables in, text out."""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from flows.plan_settings import PlanSettings
+from flows.topics.branches import Branches, branch_key
+from flows.topics.wanted import Wanted
+
+MOST_NAMED = 5
+"""Branches that are named one by one."""
+
+
+def tell_exhausted(
+    in_scope: pl.DataFrame, picks: pl.DataFrame, left: pl.DataFrame, plan: PlanSettings, wanted: Wanted
+) -> tuple[str, ...]:
+    """Say which branches have nothing left once `picks` are taken, and why.
+
+    `in_scope` has all topics that could be asked for, `left` those that would come after the picks. Branches are
+    those that the plan is confined to, or else domains.
+    """
+    told = _with_cause(in_scope, picks, left, plan)
+    branches = Branches.of(in_scope)
+    empty = told.filter(pl.col("cause").is_not_null().all().over("branch"))
+    lines = list(_told_branches(empty, branches, plan, wanted, whole=empty.height == told.height))
+    quotas = list(_told_quotas(told, picks, branches, plan))
+    return (*lines, *quotas)
+
+
+def _with_cause(in_scope: pl.DataFrame, picks: pl.DataFrame, left: pl.DataFrame, plan: PlanSettings) -> pl.DataFrame:
+    """Each topic with the branch it counts for, and why it does not come any more; null for one that still may."""
+    dropped = pl.sum_horizontal("rejected", "duplicate", "failed")
+    has_weight = (pl.col("domain_weight") > 0) & (pl.col("category_weight") > 0)
+    only = [branch_key(name) for name in plan.only]
+    by_category = pl.col("category_key").is_in(only) & ~pl.col("domain_key").is_in(only)
+    return in_scope.with_columns(
+        branch=pl.when(by_category).then("category_key").otherwise("domain_key"),
+        cause=pl.when(pl.col("topic_id").is_in(picks["topic_id"].implode()))
+        .then(pl.lit("done"))
+        .when(pl.col("topic_id").is_in(left["topic_id"].implode()))
+        .then(pl.lit(None, pl.String))
+        .when(~pl.col("is_due") & (plan.policy == "gaps") & (dropped >= plan.give_up_after))
+        .then(pl.lit("given up"))
+        .when(~pl.col("is_due"))
+        .then(pl.lit("done"))
+        .when(~has_weight)
+        .then(pl.lit("weight"))
+        .otherwise(pl.lit("quota")),
+    )
+
+
+def _told_branches(
+    empty: pl.DataFrame, branches: Branches, plan: PlanSettings, wanted: Wanted, *, whole: bool
+) -> Iterator[str]:
+    """A sentence for each cause, with the branches that have nothing left but for it."""
+    has = f"{wanted.samples} samples, kept or under way" if plan.policy == "gaps" else "samples"
+    others = {
+        "given up": f"given up after {plan.give_up_after} dropped samples (plan.give_up_after)",
+        "weight": "of weight 0",
+        "quota": "beyond a quota",
+    }
+    plain: list[str] = []
+    for key in empty["branch"].unique().sort():
+        counts = dict(empty.filter(pl.col("branch") == key)["cause"].value_counts().iter_rows())
+        said = [f"{counts[cause]} {words}" for cause, words in others.items() if cause in counts]
+        if said:
+            done = [f"{counts['done']} with {has}"] if "done" in counts else []
+            yield f"no topic of {branches.shown[key]} is left: {', '.join([*done, *said])}"
+        else:
+            plain.append(branches.shown[key])
+    if plain and whole and not plan.only and len(plain) == empty["branch"].n_unique():
+        yield f"every {'topic' if wanted.only_topics is None else 'one of the topics given'} has {has}"
+    elif plain:
+        more = f" and {len(plain) - MOST_NAMED} branches more" if len(plain) > MOST_NAMED else ""
+        yield f"every topic of {', '.join(plain[:MOST_NAMED])}{more} has {has}"
+
+
+def _told_quotas(told: pl.DataFrame, picks: pl.DataFrame, branches: Branches, plan: PlanSettings) -> Iterator[str]:
+    """A sentence for each quota that keeps topics out."""
+    for name, quota in plan.quotas.items():
+        key = branch_key(name)
+        inside = pl.any_horizontal(pl.col("domain_key", "category_key") == key)
+        out = told.filter(inside & (pl.col("cause") == "quota")).height
+        column = "domain" if key in told["domain_key"] else "category"
+        new = picks.filter(inside & (pl.col("slots") == 0)).height
+        covered = told.filter(inside)[f"{column}_covered"].max() if out else None
+        if isinstance(covered, int) and covered + new >= quota:
+            yield f"the quota of {branches.shown[key]} ({quota}) is reached"
