@@ -7,6 +7,9 @@ What is changed here changes `flows.seir.checks` (raise its CHECKS_VERSION) and 
 import re
 from functools import lru_cache
 
+REMEMBERED = 1024
+"""Texts whose words are kept at hand: each turn of a dialogue is compared with all others."""
+
 WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 _FUNCTION_WORDS = frozenset(
     WORD.findall(
@@ -52,13 +55,14 @@ def stem_of(word: str) -> str:
     return word
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=REMEMBERED)
 def content_stems(text: str) -> frozenset[str]:
     """The stems of the words that carry meaning, those that speak of pictures left out."""
     words = (word.casefold() for word in WORD.findall(text))
     return frozenset(stem_of(word) for word in words if word not in _UNTOLD and len(word) > 1)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def words_only(text: str) -> str:
     """A text without case, punctuation and digits."""
     return " ".join(word.casefold() for word in WORD.findall(text))
