@@ -195,5 +195,5 @@ lock: $(READY)
 
 clean:
 	rm -f $(KERNEL)
-	rm -rf .venv .venv-models .venv-bench .venv-vllm .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-models .venv-bench .venv-vllm .venv-peers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find flows storage models dedup deploy tests -name __pycache__ -type d -prune -exec rm -rf {} +

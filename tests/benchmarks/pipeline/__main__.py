@@ -39,6 +39,8 @@ def _read(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--at-once", type=int, default=256, help="calls in flight")
     parser.add_argument("--batch", type=int, help="samples in a batch; without it 32, or 125 in zero")
     parser.add_argument("--open-batches", type=int, help="batches at work; without it 32, or 16 in zero")
+    parser.add_argument("--peers", nargs="+", default=[], help="tools by name, in the part peers; without it all")
+    parser.add_argument("--zero-rows", type=int, default=1000, help="rows without latency, in the part peers")
     parser.add_argument("--repeats", type=int, default=1, help="builds of each size")
     parser.add_argument("--no-profile", action="store_true", help="leave the profile of the part zero out")
     parser.add_argument("--no-verdict", action="store_true")
@@ -49,7 +51,10 @@ def _run_part(part: str, asked: argparse.Namespace) -> bool:
     if part == "peers":
         from tests.benchmarks.peers.driver import measure_peers
 
-        return measure_peers(rows=(asked.samples or [2000])[0], mean=asked.mean, at_once=asked.at_once)
+        rows = (asked.samples or [2000])[0]
+        return measure_peers(
+            asked.peers, rows=rows, zero_rows=min(rows, asked.zero_rows), mean=asked.mean, at_once=asked.at_once
+        )
     is_latency = part == "latency"
     click.echo(price_of_stand_ins())
     sizes = [

@@ -13,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from flows.lakes import make_lake
-from flows.settings import FILE, default_settings, parse_settings
+from flows.settings import FILE
+from flows.settings_file import Changes, change_settings
 from storage.lake import Lake
 from storage.query import query
 from storage.slots import slot_states
@@ -21,27 +22,31 @@ from tests.benchmarks.pipeline.running import Ran, run
 from tests.benchmarks.pipeline.serving import Served
 from tests.benchmarks.pipeline.slow_server import MODEL
 from tests.benchmarks.pipeline.traffic import Call
-from tests.benchmarks.through_prefect import QUIET
 
+QUIET = {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "900",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
 ROUNDS = (3, 3, 3)
 MOST_TOPICS = 320
 SIDE = 64
-CHAT = f'backend = "server"\nmodel = "{MODEL}"\nrevision = "as-served"\nlicence = "Apache-2.0"'
-SERVER = '\n[servers."{model}"]\nurls = ["{url}"]\nat_once = {at_once}\ntimeout = 600\ndialect = "openai"\n'
-NEUTRAL = "temperature = 0.7\ntop_p = 1.0\ntop_k = 0\nmin_p = 0.0\nrepeat_penalty = 1.0"
-ASKED_OF_THE_FAKE = "temperature = 0.4\ntop_p = 0.95\ntop_k = 40\nmin_p = 0.05\nrepeat_penalty = 1.05"
+ROLES = ("writer", "critic", "viewer")
+CHAT = {"backend": "server", "model": MODEL, "revision": "as-served", "licence": "Apache-2.0"}
+NEUTRAL = {"temperature": 0.7, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Samples of one turn, `batch` of them a commit, `open_batches` at work, `at_once` calls in flight.
+    """Samples of one turn, `batch` of them a commit, `open_batches` at work at most, `at_once` calls in flight.
 
+    Without a number of open batches it is that of the settings' default.
     `rounds` are rewrites at most for question, answer and image.
     """
 
     samples: int
     batch: int
-    open_batches: int
+    open_batches: int | None
     at_once: int
     rounds: tuple[int, int, int] = ROUNDS
 
@@ -99,20 +104,20 @@ def build(server: Served, sizes: Sizes, *, words: Sequence[str] = ()) -> Built:
 def prepare(path: Path, url: str, sizes: Sizes) -> Lake:
     """A lake with the shipped topics whose texts come from the server."""
     lake = make_lake(path, profile="fake", seed=1)
-    text = default_settings("fake").replace("= 512", f"= {SIDE}").replace(ASKED_OF_THE_FAKE, NEUTRAL)
-    for role in ("writer", "critic", "viewer"):
-        lines = text.split(f"[generation.{role}]", 1)
-        text = f"[generation.{role}]".join([lines[0], lines[1].replace('backend = "fake"', CHAT, 1)])
-    sampling = f"\n[generation.{{}}.sampling]\n{NEUTRAL}\n"
-    for role, before in (("critic", "[generation.painter]"), ("viewer", "[selection.encoder]")):
-        text = text.replace(before, sampling.format(role) + "\n" + before)
-    for name, rounds in zip(("question", "answer", "image"), sizes.rounds, strict=True):
-        text = text.replace(f"\n{name} = 3", f"\n{name} = {rounds}")
-    text = text.replace("batch_size = 8", f"batch_size = {sizes.batch}")
-    text = text.replace("open_batches = 2", f"open_batches = {sizes.open_batches}")
-    text += SERVER.format(model=MODEL, url=url, at_once=sizes.at_once)
-    parse_settings(text, path / FILE)
-    (path / FILE).write_text(text)
+    with (path / FILE).open("a") as file:
+        file.write(f'\n[servers."{MODEL}"]\nurls = ["{url}"]\n')
+    open_batches = {} if sizes.open_batches is None else {"open_batches": sizes.open_batches}
+    chats = {f"generation.{role}": CHAT for role in ROLES}
+    samplings = {f"generation.{role}.sampling": NEUTRAL for role in ROLES}
+    changes: Changes = {
+        "generation.rounds": dict(zip(("question", "answer", "image"), sizes.rounds, strict=True)),
+        **chats,
+        **samplings,
+        "generation.painter": {"backend": "fake", "width": SIDE, "height": SIDE},
+        "run": {"batch_size": sizes.batch, **open_batches},
+        f"servers.{MODEL}": {"at_once": sizes.at_once, "timeout": 600, "dialect": "openai"},
+    }
+    change_settings(path / FILE, changes, cleared=("run", "generation.painter"))
     return lake
 
 

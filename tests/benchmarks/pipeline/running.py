@@ -1,6 +1,7 @@
 """A command run to its end, and what it and all that it started took of processor and memory."""
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOOK_SECONDS = 1.0
+LIMIT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,16 +28,22 @@ class Ran:
     told: str
 
 
-def run(command: Sequence[str], *, told: Path, environment: Mapping[str, str]) -> Ran:
+def run(command: Sequence[str], *, told: Path, environment: Mapping[str, str], limit: float = LIMIT_SECONDS) -> Ran:
     """Run a command from the root of the repository; what it says goes to `told`.
 
-    RuntimeError with its last words when it fails. Of our own environment it gets all but what is Prefect's.
+    RuntimeError with its last words when it fails, or is ended since it took longer than `limit` seconds. Of our own
+    environment it gets all but what is Prefect's.
     """
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     started = time.monotonic()
     with told.open("wb") as out:
         process = subprocess.Popen(
-            command, env={**ours, **environment}, cwd=Path(__file__).parents[3], stdout=out, stderr=subprocess.STDOUT
+            command,
+            env={**ours, **environment},
+            cwd=Path(__file__).parents[3],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         together = 0
         while True:
@@ -43,6 +51,8 @@ def run(command: Sequence[str], *, told: Path, environment: Mapping[str, str]) -
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if pid:
                 break
+            if time.monotonic() - started > limit:
+                os.killpg(process.pid, signal.SIGKILL)
             time.sleep(LOOK_SECONDS if time.monotonic() - started > LOOK_SECONDS else LOOK_SECONDS / 20)
         ended = time.monotonic()
         process.returncode = os.waitstatus_to_exitcode(status)

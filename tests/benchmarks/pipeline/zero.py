@@ -46,6 +46,12 @@ def rate(built: Built) -> float:
     return len(built.calls) / built.wall
 
 
+def in_flight(sizes: Sizes) -> str:
+    """How many samples may be at work at a time, as the settings bound it."""
+    most = sizes.samples if sizes.open_batches is None else min(sizes.samples, sizes.batch * sizes.open_batches)
+    return f"at most {most:,}"
+
+
 def _aims(built: Built) -> dict[str, bool]:
     return {
         f"at least {AIMED_CALLS:,.0f} calls/s": rate(built) >= AIMED_CALLS,
@@ -55,7 +61,7 @@ def _aims(built: Built) -> dict[str, bool]:
 
 def _row(built: Built, sizes: Sizes) -> str:
     cells = [
-        f"{sizes.samples:,} ({min(sizes.samples, sizes.batch * sizes.open_batches):,})",
+        f"{sizes.samples:,} ({in_flight(sizes)})",
         f"{len(built.calls):,}",
         f"{rate(built):.0f}",
         f"{built.recorded / built.wall:.0f}",
