@@ -45,7 +45,6 @@ class Committer:
 
     def commit(self, batch: FinishedBatch) -> Committed:
         """Commit one batch as one version. ValueError for rows that may not enter a lake; then nothing has changed."""
-        batch.refuse_torn_pictures()
         run_id = self._shop.run_id
         with writing(self._lake, purpose=f"commit of run {run_id[:8]}", timeout=self._shop.lock_timeout) as writer:
             head = writer.head

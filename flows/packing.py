@@ -12,7 +12,6 @@ from flows.plan import PlannedSlot
 from flows.recorder import vector_row
 from flows.seir.dialogue import Dialogue, Failure
 from models.embedding import Vector
-from models.picture import decode
 from storage.lake import Lake
 from storage.packages import PackageDraft
 from storage.records import EmbeddingRow, IterationRow, Row, SampleRow, TurnRow
@@ -56,15 +55,6 @@ class FinishedBatch:
 
     def vectors(self) -> Mapping[str, Vector]:
         return {sha256: vector for _, dialogue in self.work for sha256, vector in dialogue.vectors.items()}
-
-    def refuse_torn_pictures(self) -> None:
-        """The last look at what enters a lake: every picture must decode whole. ValueError names the call."""
-        for call in self.calls:
-            if call.row.image_sha256:
-                try:
-                    decode(call.attachments[call.row.image_sha256])
-                except ValueError as error:
-                    raise ValueError(f"call {call.row.call_id}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-START = 4  # requests at a time that a server is given before anything is known of it
+START = 32  # requests at a time that a server is given before anything is known of it: what one vLLM bears with ease
 FIRST_REST = 1.0  # seconds that a failing server is set aside; doubled with each failure in a row
 LONGEST_REST = 60.0
 LONG_AGO = float("-inf")
@@ -20,7 +20,7 @@ class Limit:
     comes to rest at full use and a fair share, without knowing the capacity or the other callers (Chiu and Jain,
     "Analysis of the Increase and Decrease Algorithms for Congestion Avoidance in Computer Networks", Computer Networks
     and ISDN Systems 17, 1989). Before the first overload a round doubles it, as TCP's slow start does (Jacobson,
-    "Congestion Avoidance and Control", SIGCOMM 1988): the capacity may be a hundred times START.
+    "Congestion Avoidance and Control", SIGCOMM 1988): the capacity may be many times START.
     """
 
     most: int

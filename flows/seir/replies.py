@@ -4,6 +4,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -68,6 +69,7 @@ class BadReply(Exception):
 R = TypeVar("R", bound=Reply)
 
 
+@cache
 def schema_of(shape: type[Reply]) -> Json:
     """The JSON schema that a backend is to hold the reply to: small, without titles and descriptions."""
     return _without_prose(cast(Json, shape.model_json_schema()))

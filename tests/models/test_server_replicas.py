@@ -40,13 +40,13 @@ def replica_of(clock: Clock, *, most: int = 64) -> Replica:
 
 
 def test_a_limit_starts_small_and_doubles_with_each_round_until_something_is_too_much() -> None:
-    limit = Limit(most=30)
+    limit = Limit(most=200)
     rounds = [limit.value]
     for _ in range(4):
         for _ in range(int(limit.value)):
             limit.grow(active=int(limit.value))
         rounds.append(limit.value)
-    assert rounds == [4, 8, 16, 30, 30]
+    assert rounds == [START, 2 * START, 4 * START, 200, 200]
     assert Limit(most=2).value == 2
 
 
@@ -68,9 +68,9 @@ def test_a_limit_is_halved_once_for_all_complaints_of_one_round_and_then_grows_b
 
 def test_answers_while_half_of_the_limit_is_idle_do_not_raise_it() -> None:
     limit = Limit(most=64)
-    limit.grow(active=1)
+    limit.grow(active=START // 2 - 1)
     assert limit.value == START
-    limit.grow(active=2)
+    limit.grow(active=START // 2)
     assert limit.value == START + 1
 
 
@@ -126,7 +126,7 @@ def test_a_replica_that_hangs_bears_half_and_is_set_aside() -> None:
 
 def test_the_next_request_goes_where_least_is_done_for_what_is_borne() -> None:
     clock = Clock()
-    weak, strong = replica_of(clock, most=2), replica_of(clock)
+    weak, strong = replica_of(clock, most=2), replica_of(clock, most=4)
     given = []
     with ExitStack() as stack:
         for _ in range(6):
@@ -158,14 +158,14 @@ def test_when_all_are_set_aside_the_one_whose_rest_ends_first_is_asked() -> None
 
 
 def test_it_gives_a_server_more_while_that_answers_and_half_when_it_is_overloaded() -> None:
-    busy = behave_in_turn(*[Answer()] * 8, Status(429), Answer())
+    busy = behave_in_turn(*[Answer(after=0.05)] * 2 * START, Status(429), Answer())
 
     async def run() -> list[int]:
         with FakeServer(behave=busy) as server:
-            async with ServerChat(source_of(server.url, at_once=64)) as chat:
+            async with ServerChat(source_of(server.url, at_once=256)) as chat:
                 found = [chat.at_once]
                 for _ in range(2):
-                    await asyncio.gather(*(chat.chat(ask("Hello", seed=seed)) for seed in range(4)))
+                    await asyncio.gather(*(chat.chat(ask("Hello", seed=seed)) for seed in range(START)))
                     found.append(chat.at_once)
                 with pytest.raises(TransientError):
                     await chat.chat(ask("Hello"))
