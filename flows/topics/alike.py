@@ -69,10 +69,11 @@ def _trim(word: str) -> str:
 
 def _fold_word(word: str) -> str:
     """A stem, not always a word: equal for a noun and its plural ("berri" for berry and berries)."""
-    return _fold_end(_strip_plural(word))
+    return _fold_end(strip_plural(word))
 
 
-def _strip_plural(word: str) -> str:
+def strip_plural(word: str) -> str:
+    """The singular of an English plural, or something like it: equal for words that are one."""
     if word in IRREGULAR:
         return IRREGULAR[word]
     if word.endswith("men"):

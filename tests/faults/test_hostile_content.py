@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from flows.asked import BuildOptions
 from flows.errors import UserError
 from flows.lakes import add_topics
+from flows.newcomers import Choices
 from flows.recorder import Address, Answer, Asked, Recorder
 from flows.seir.asking import draw_request
 from flows.seir.replies import BadReply, QuestionReply, parse_reply
@@ -285,7 +286,9 @@ def test_hostile_topics_and_replies_are_only_text(tmp_path: Path) -> None:
     lake = fake_lake(tmp_path / "lake", topics=[TopicEntry(name=name, category="", domain="") for name in UNSEEN])
     file = tmp_path / "topics.txt"
     file.write_text("\n".join(HOSTILE.values()), encoding="utf-8")
-    assert set(add_topics(lake.path, file, category="<i>'", domain="../").new) == set(HOSTILE.values())
+    assert set(add_topics(lake.path, file, Choices(category="<i>'", domain="../", keep_alike=True)).new) == set(
+        HOSTILE.values()
+    )
     words = {text: text for text in HOSTILE.values()} | UNSEEN
 
     def speak(request: ChatRequest) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from flows.asked import BuildOptions
 from flows.lakes import add_topics
+from flows.newcomers import Choices
 from flows.rerunning.choosing import Choice
 from flows.rerunning.opening import open_rerun
 from models.chat import ChatRequest
@@ -46,7 +47,7 @@ def make(path: Path) -> Lake:
     grow(path, BuildOptions(new_topics=0, samples_per_topic=2, turns=2, retry_failed=True), _troupe())
     file = path.parent / "crafts.txt"
     file.write_text("".join(f"craft {number}\n" for number in range(NEW_TOPICS)))
-    add_topics(path, file, domain="Crafts")
+    add_topics(path, file, Choices(domain="Crafts"))
     move(lake, OtherEncoder(alike=True))
     move(lake, FakeEncoder())
     change_settings(path, "answer = 3\n", "answer = 1\n")

@@ -252,7 +252,7 @@ def test_when_topics_run_out_the_build_says_so_or_deepens(tmp_path: Path, when: 
     if when == "stop":
         assert "every topic has samples" in last.plan.note()
         assert lake.version().number == before, "a build with nothing to do leaves no version"
-        add_topics(lake.path, _file(tmp_path, "my own topic\n"), category="", domain="")
+        add_topics(lake.path, _file(tmp_path, "my own topic\n"))
         assert grow(lake.path, BuildOptions(new_topics=1, samples_per_topic=1)).counts()["kept"] == 1
     else:
         assert last.plan.deepened == 1

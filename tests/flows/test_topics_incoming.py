@@ -16,7 +16,8 @@ from flows.topics.catalogue import (
     TopicEntry,
     normalise_name,
 )
-from flows.topics.incoming import MAX_BYTES, MAX_CHARACTERS, IncomingTopics, TopicFileError, read_topic_file
+from flows.topics.incoming import MAX_BYTES, MAX_CHARACTERS, read_topic_file
+from flows.topics.rows import TopicFileError
 
 MESSAGE_LIMIT = 400  # characters that a message about a file may have, beside the path
 
@@ -64,10 +65,52 @@ def test_topics_without_a_path_take_the_one_given(write_file: WriteFile) -> None
     )
 
 
-def test_topics_that_come_again_are_kept_once_and_reported(write_file: WriteFile) -> None:
-    path = write_file("t.csv", "topic,category\nFox,A\nfox,a\nfox,B\nFOX,A\n")
+def test_every_row_has_its_place_also_beside_rows_that_are_refused(write_file: WriteFile) -> None:
+    path = write_file("t.csv", "topic,category\nFox,A\n,a\nfox\nFOX,A\n")
     read = read_topic_file(path)
-    assert read == IncomingTopics(entries=(entry("Fox", "A"), entry("fox", "B")), repeated=("fox", "FOX"))
+    assert [(topic.place, topic.entry) for topic in read.topics] == [
+        ("line 2", entry("Fox", "A")),
+        ("line 5", entry("FOX", "A")),
+    ]
+    assert [(row.place, row.problem) for row in read.refused] == [
+        ("line 3", "the topic is empty"),
+        ("line 4", "columns: 1 instead of 2"),
+    ]
+    assert read.refusals == (False, True, True, False)
+
+
+def test_strict_takes_nothing_of_a_file_with_a_bad_row(write_file: WriteFile) -> None:
+    path = write_file("t.txt", "fox\n" + "x" * 600 + "\n")
+    assert read_topic_file(path).entries == (entry("fox"),)
+    with pytest.raises(TopicFileError, match="line 2: the topic has 600 characters"):
+        read_topic_file(path, strict=True)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+def test_columns_that_topics_do_not_have_are_named_or_left_unread(write_file: WriteFile, suffix: str) -> None:
+    texts = {"csv": "id,topic,colour\n1,fox,red\n", "json": '[{"id": 1, "topic": "fox", "colour": "red"}]'}
+    path = write_file(f"t.{suffix}", texts[suffix])
+    assert "leave others unread by --ignore-columns" in refuse(path)
+    read = read_topic_file(path, ignore_columns=True)
+    assert (read.entries, read.ignored) == ((entry("fox"),), ("id", "colour"))
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("title,group,area", entry("fox", "M", "A")),
+        ("LABEL,Sub-Category,Domain", entry("fox", "M", "A")),
+        ("Name,subcategory,category", entry("fox", "M", "A")),
+        ("topic,sub_category,group", entry("fox", "M", "A")),
+    ],
+)
+def test_common_words_for_columns_are_known(write_file: WriteFile, header: str, expected: TopicEntry) -> None:
+    assert read_topic_file(write_file("t.csv", f"{header}\nfox,M,A\n")).entries == (expected,)
+
+
+def test_domain_category_and_subcategory_are_two_levels(write_file: WriteFile) -> None:
+    path = write_file("t.tsv", "domain\tcategory\tsubcategory\ttopic\nA\tM\tRed\tfox\nA\t\tRed\towl\n")
+    assert read_topic_file(path).entries == (entry("fox", "M / Red", "A"), entry("owl", "Red", "A"))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +162,6 @@ def test_every_format_gives_the_same_topics(tmp_path_factory: pytest.TempPathFac
         path.write_text(text, encoding="utf-8")
         read = read_topic_file(path)
         assert [entry.name for entry in read.entries] == [unicodedata.normalize("NFC", name) for name in names]
-        assert read.repeated == ()
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace")))
@@ -194,7 +236,6 @@ def test_any_bytes_are_read_cleanly_or_refused(
         ("t.csv", 'topic\n"ow"l\n', "line 2: the row that starts here is not CSV"),
         ("t.json", '["fox",\n"owl"', "line 2: not JSON"),
         ("t.json", '["fox"] ["owl"]', "line 1: not JSON (Extra data at column 9)"),
-        ("t.json", '{"topics": ["fox"]}', "the file holds an object; make it an array"),
         ("t.json", '"fox"', "the file holds a string; make it an array"),
         ("t.json", '["fox", ["owl"]]', "item 2: an array where a topic should be"),
         ("t.json", '["fox", 7]', "item 2: a number where a topic should be"),
@@ -217,12 +258,12 @@ def test_bad_file_is_refused_with_one_sentence(
     write_file: WriteFile, name: str, content: bytes | str, problem: str
 ) -> None:
     path = write_file(name, content)
-    assert_one_sentence(refuse(path), path, problem)
+    assert_one_sentence(refuse(path, strict=True), path, problem)
 
 
-def refuse(path: Path, *, category: str = "", domain: str = "") -> str:
+def refuse(path: Path, *, category: str = "", domain: str = "", strict: bool = False) -> str:
     with pytest.raises(TopicFileError) as caught:
-        read_topic_file(path, category=category, domain=domain)
+        read_topic_file(path, category=category, domain=domain, strict=strict)
     return str(caught.value)
 
 
@@ -242,7 +283,9 @@ def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
 
 def test_line_of_ten_megabytes_is_refused_in_a_short_sentence(write_file: WriteFile) -> None:
     path = write_file("t.txt", "fox\n" + "x" * 10_000_000 + "\nowl\n")
-    assert_one_sentence(refuse(path), path, "line 2: the topic has 10,000,000 characters")
+    assert_one_sentence(refuse(path, strict=True), path, "line 2: the topic has 10,000,000 characters")
+    (refused,) = read_topic_file(path).refused
+    assert len(refused.text) <= 500
 
 
 def test_file_over_the_limit_is_refused_without_being_read_whole(tmp_path: Path) -> None:
@@ -259,5 +302,5 @@ def test_bad_category_for_the_whole_file_is_refused(write_file: WriteFile) -> No
 
 
 def test_long_unknown_key_is_shortened_in_the_message(write_file: WriteFile) -> None:
-    path = write_file("t.json", json.dumps([{"k" * 5_000: 1}]))
+    path = write_file("t.json", json.dumps([{"name": "fox", "k" * 5_000: 1}]))
     assert_one_sentence(refuse(path), path, "unknown column or key 'kkkk")
