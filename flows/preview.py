@@ -65,6 +65,13 @@ class Preview:
             for name, found in told
         ]
 
+    def picks(self) -> Sequence[tuple[str, str, int, str]]:
+        """The topics that are new or deepened, with their branches, their samples, and why it is their turn."""
+        return [
+            (pick.topic, "/".join(part for part in (pick.domain, pick.category) if part), pick.samples, pick.reason)
+            for pick in self.plan.picks
+        ]
+
     def rows(self) -> Sequence[tuple[str, int, str, str]]:
         return [(slot.topic, slot.slot_number, slot.sample_id, ", ".join(slot.templates)) for slot in self.plan.slots]
 

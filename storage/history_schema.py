@@ -3,8 +3,9 @@
 Plain tables hold a package's rows with the `version` that brought them in, so that their state at a version is a
 filter. `samples`, `runs` and `versions` are derived. Rows of samples and runs as the packages have them lie in the
 schema `stored`. Text that is JSON stays text: a file without JSON columns opens with every build of DuckDB. `costs` is
-a view over calls, samples and topics; `storage/costs.py` says what it counts. `dialogue_similarity` and `redundancy`
-are derived from texts and vectors by `storage/redundancy.py`.
+a view over calls, samples and topics; `storage/costs.py` says what it counts; `coverage` is one too, see
+`storage/coverage.py`. `dialogue_similarity` and `redundancy` are derived from texts and vectors by
+`storage/redundancy.py`.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from storage.canonical import content_sha256
 from storage.costs import costs_sql
+from storage.coverage import coverage_sql
 from storage.records import (
     CallRow,
     ClaimRow,
@@ -33,6 +35,7 @@ from storage.records import (
     SampleRow,
     TopicRow,
     TurnRow,
+    VerdictRow,
 )
 from storage.redundancy import COLUMNS, MEASURE, PAIRS, TURNS
 
@@ -74,6 +77,7 @@ COPIED = (
     Copied(name="decisions", kind=DecisionRow, select="* EXCLUDE (package)"),
     Copied(name="duplicates", kind=DuplicateRow),
     Copied(name="near_misses", kind=NearRow),
+    Copied(name="verdicts", kind=VerdictRow),
     Copied(name="stored.samples", kind=SampleRow, select="* EXCLUDE (package)"),
     Copied(name="stored.run_starts", kind=RunStartRow),
     Copied(name="stored.run_ends", kind=RunEndRow),
@@ -91,9 +95,6 @@ DERIVED = {
         run_id VARCHAR, kind VARCHAR, started_at TIMESTAMPTZ, finished_at TIMESTAMPTZ, state VARCHAR,
         recipe_id VARCHAR, flow_run_id VARCHAR, planned BIGINT, kept BIGINT, rejected BIGINT, duplicate BIGINT,
         failed BIGINT, open BIGINT, reason VARCHAR, settings VARCHAR, environment VARCHAR, version BIGINT""",
-    "verdicts": """
-        sample_id VARCHAR, turn BIGINT, judge VARCHAR, rubric_sha256 VARCHAR, repeat BIGINT, tcc DOUBLE, icc DOUBLE,
-        iq DOUBLE, its DOUBLE, version BIGINT""",
     **COLUMNS,
 }
 
@@ -212,16 +213,17 @@ def state_queries(upto: str, *, source: str = "") -> dict[str, str]:
     """A query per public table for its state at version `upto`."""
     plain = [copied.name for copied in COPIED if "." not in copied.name]
     queries = {
-        name: f"SELECT * FROM {source}main.{name} WHERE version <= {upto}"
-        for name in (*plain, "versions", "verdicts", *COLUMNS)
+        name: f"SELECT * FROM {source}main.{name} WHERE version <= {upto}" for name in (*plain, "versions", *COLUMNS)
     }
     queries["samples"] = samples_sql(upto, source=source)
     queries["runs"] = runs_sql(upto, source=source)
     queries["costs"] = costs_sql(upto, f"({queries['samples']})", source=source)
+    queries["coverage"] = coverage_sql(upto, f"({queries['samples']})", source=source)
     return queries
 
 
-VIEWS = {"costs": costs_sql("(SELECT coalesce(max(version), 0) FROM main.versions)", "main.samples")}
+_NEWEST = "(SELECT coalesce(max(version), 0) FROM main.versions)"
+VIEWS = {"costs": costs_sql(_NEWEST, "main.samples"), "coverage": coverage_sql(_NEWEST, "main.samples")}
 """Views over the tables, as of the newest version."""
 
 

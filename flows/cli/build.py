@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-from flows.asked import BuildOptions
+from flows.asked import PROFILES, BuildOptions
 from flows.budget import USED, describe_used
+from flows.cli.newcomers import report_option, tell_report
 from flows.cli.options import (
     LOCK_HELP,
     LOCK_SECONDS,
@@ -23,6 +24,7 @@ from flows.cli.options import (
     print_table,
     quiet_prefect,
 )
+from flows.cli.policies import policy_options
 from flows.progress import LISTENER, Progress
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -59,7 +61,7 @@ def build_options(command: F) -> F:
         )
     ):
         command = option(command)
-    return command
+    return policy_options(command)
 
 
 @click.command()
@@ -82,6 +84,8 @@ def plan(*, lake_path: Path, as_json: bool, **options: Any) -> None:
         click.echo(line)
     if preview.plan.slots:
         print_table(("it takes", "at least", "expected", "at most", "from"), preview.ranges())
+    if preview.plan.picks:
+        print_table(("topic", "in", "samples", "why"), preview.picks())
     print_table(("topic", "slot", "sample", "templates"), preview.rows())
 
 
@@ -120,7 +124,16 @@ def plan(*, lake_path: Path, as_json: bool, **options: Any) -> None:
     type=NumberRange(0, 31_536_000),
     help="Ask nothing more so many seconds after the slots were claimed.",
 )
-def build(*, lake_path: Path, **options: Any) -> None:
+@click.option(
+    "--topics",
+    type=click.Path(path_type=Path),
+    help="Bring in this file's topics first, and take on no others; where there is no lake, make one of them.",
+)
+@click.option(
+    "--profile", type=click.Choice(PROFILES), default="embedded", show_default=True, help="Of a lake made for --topics."
+)
+@report_option
+def build(*, lake_path: Path, topics: Path | None, profile: str, report: Path | None, **options: Any) -> None:
     """Grow the lake: run the Prefect flow build_lake here and wait for it.
 
     Slots that an interrupted build left open are finished first; its topics count among --new-topics, so that the
@@ -131,7 +144,11 @@ def build(*, lake_path: Path, **options: Any) -> None:
     """
     from flows.opening import open_lake
 
-    asked = BuildOptions(**options)
+    if report and not topics:
+        raise click.UsageError("--report tells what became of a file of topics: name one by --topics.")
+    asked = BuildOptions(**options, topics=str(topics) if topics else None)
+    if topics:
+        _bring_in(lake_path, topics, profile=profile, report=report)
     open_lake(lake_path)
     quiet_prefect()
     from flows.build import build_lake
@@ -143,6 +160,21 @@ def build(*, lake_path: Path, **options: Any) -> None:
         click.echo(describe_used(counts))
     if asked.review or asked.review_near is not None:
         _tell_questions(lake_path)
+
+
+def _bring_in(lake_path: Path, file: Path, *, profile: str, report: Path | None) -> None:
+    """A file's topics into the lake, or into a new one when there is none."""
+    from flows.lakes import add_topics, is_lake, make_lake_of
+    from flows.topics.report import check_report_path
+
+    if report:
+        check_report_path(report)
+    if is_lake(lake_path):
+        tell_report(add_topics(lake_path, file), report)
+        return
+    lake, found = make_lake_of(lake_path, file, profile=profile, seed=0)
+    click.echo(plain(f"made {lake.path} (profile {profile}, seed 0), of {file.name} alone"))
+    tell_report(found, report)
 
 
 def _tell_questions(path: Path) -> None:

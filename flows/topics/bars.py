@@ -15,7 +15,7 @@ STYLES = dict(zip(OUTCOMES, ("green", "red", "yellow", "magenta", "blue"), stric
 SIGNS = dict(zip(OUTCOMES, "█▓▒░·", strict=True))
 PLAIN_SIGNS = dict(zip(OUTCOMES, "#x=!.", strict=True))
 HEADS = ("kept", "rej.", "dupl.", "fail.", "open")
-COUNT, TOPICS, TEMPLATES = 5, 11, 14
+COUNT, TOPICS, TEMPLATES = 5, 9, 11
 """Columns of a count, of covered topics, of the templates' entropy."""
 LONGEST_NAME, SHORTEST_NAME, SHORTEST_BAR = 34, 12, 6
 

@@ -109,7 +109,7 @@ def _reason(plan: PlanSettings, wanted: Wanted) -> pl.Expr:
     """One phrase a pick, from what the rule looked at."""
     where = {
         "even": "domain {} has the fewest covered topics ({}), category {} the fewest in it ({})",
-        "weighted": "domain {} is furthest below its weight ({} covered, weight {}), category {} in it ({}, weight {})",
+        "weighted": "domain {} is furthest below its weight ({} covered, weight {}), category {} in it ({} of {})",
     }
     domain, category = ("domain_name", "domain_held"), ("category_name", "category_held")
     if plan.policy == "gaps":

@@ -292,8 +292,8 @@ def test_each_pick_says_why_it_was_its_turn() -> None:
     ]
     weighted = PlanSettings(policy="weighted", weights={"A": 0.5})
     assert choose(topics, 2, weighted).picks["reason"].to_list() == [
-        "domain (no domain) is furthest below its weight (0 covered, weight 1.0), category y in it (0, weight 1.0)",
-        "domain A is furthest below its weight (1 covered, weight 0.5), category z in it (0, weight 1.0)",
+        "domain (no domain) is furthest below its weight (0 covered, weight 1.0), category y in it (0 of 1.0)",
+        "domain A is furthest below its weight (1 covered, weight 0.5), category z in it (0 of 1.0)",
     ]
 
 
