@@ -23,7 +23,10 @@ def change_settings(path: Path, changes: Changes, *, cleared: tuple[str, ...] = 
     for table, values in changes.items():
         section = cast("Table", document)
         for name in table.split("."):
-            section = cast("Table", section.setdefault(name, tomlkit.table()))
+            if name.isdecimal():  # one of an array of tables
+                section = cast("list[Table]", section)[int(name)]
+            else:
+                section = cast("Table", section.setdefault(name, tomlkit.table()))
         for key in [key for key in section if table in cleared and key not in values]:
             del section[key]
         for key, value in values.items():

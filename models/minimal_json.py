@@ -55,7 +55,9 @@ def _minimal_of(kind: str, schema: Mapping[str, Json], key: str) -> Json:
         text = short_sentence(key)[: _whole(schema, "maxLength", 200)]
         return text.ljust(_whole(schema, "minLength", 0), ".")
     if kind in ("integer", "number"):
-        return _whole(schema, "minimum", 0)
+        least = _whole(schema, "minimum", 0)
+        choices = 1 + max(0, _whole(schema, "maximum", least) - least)
+        return least + int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) % choices
     if kind in ("boolean", "null"):
         return None if kind == "null" else int(hashlib.sha256(key.encode()).hexdigest()[:2], 16) % 2 == 0
     raise ValueError(f"not a schema that this stand-in understands: {schema!r}")

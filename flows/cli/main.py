@@ -10,6 +10,7 @@ from flows.cli.dedup import dedup
 from flows.cli.duplicates import duplicates
 from flows.cli.explain import call, why
 from flows.cli.grow import init, topics
+from flows.cli.judge import judge
 from flows.cli.look import show, status, versions
 from flows.cli.maintain import maintain
 from flows.cli.models import models
@@ -61,6 +62,7 @@ for command in (
     duplicates,
     review,
     call,
+    judge,
     similar,
     sql,
     models,

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterator
 
-from flows.recipe import Recipe, write_recipe, write_selection
+from flows.judge.asked import JUDGE
+from flows.recipe import Recipe, write_judging, write_recipe, write_selection
 from flows.recipe_changes import compare, leaves
 from flows.redeciding import MOVE, RETHRESHOLD
 from flows.replay.differences import Difference
 from flows.replay.past import PastRun
+from flows.replay.verdicts import recorded_bench
 from storage.reviews import REVIEW
 
 
@@ -32,6 +34,8 @@ def recipe_differences(run: PastRun) -> Iterator[Difference]:
 
 
 def _made_again(run: PastRun) -> Recipe:
+    if run.start.kind == JUDGE:
+        return write_judging(recorded_bench(run).recipe())
     if run.start.kind in (MOVE, RETHRESHOLD, REVIEW):
         return write_selection(run.settings, run.roles["encoder"])
     return write_recipe(run.settings, run.roles)

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from flows.errors import UserError
+from flows.judge.asked import JUDGE
 from flows.kept_index import KeptIndex
 from flows.recorder import model_id
 from flows.redeciding import MOVE, RETHRESHOLD
@@ -21,17 +22,18 @@ from flows.replay.recipes import recipe_differences
 from flows.replay.report import GIVEN, Replay, ReplayedVersion
 from flows.replay.retirements import replay_retirement
 from flows.replay.reviews import replay_review
+from flows.replay.verdicts import VerdictReplay
 from storage.errors import LakeDamaged
 from storage.keepers import all_keepers
 from storage.lake import Lake
 from storage.projection import read_link
-from storage.records import ClaimRow, DecisionRow, EmbeddingRow, SampleRow
+from storage.records import ClaimRow, DecisionRow, EmbeddingRow, SampleRow, VerdictRow
 from storage.reviews import REVIEW
 from storage.slots import RERUN
 from storage.tables import Among
 from storage.versions import Version
 
-MADE = frozenset({"build", "vectors", "decision"})
+MADE = frozenset({"build", "vectors", "decision", JUDGE})
 """Kinds of packages that follow from others; all else says what was given, or what happened."""
 
 
@@ -128,6 +130,8 @@ class Replaying:
         if run.start.kind in (MOVE, RETHRESHOLD):
             move = MoveReplay(self._lake, version, run, self._among)
             return move.replay_vectors() if "vectors" in kinds else move.replay_decisions()
+        if run.start.kind == JUDGE:
+            return VerdictReplay(self._lake, version, run, self._among).replay()
         if run.start.kind == REVIEW:
             return replay_review(self._lake, version, self._among)
         if all(row.kind == RERUN for row in self._lake.rows(DecisionRow, added)):
@@ -170,7 +174,7 @@ class Replaying:
         if number not in self._made:
             return False
         added, among = self._head.until(number).since(number - 1), Among(column="sample_id", values=self._among)
-        kinds = (DecisionRow, EmbeddingRow)
+        kinds = (DecisionRow, EmbeddingRow, VerdictRow)
         return any(next(self._lake.rows(kind, added, among), None) is not None for kind in kinds)
 
 

@@ -27,6 +27,7 @@ from storage.records import (
     TopicRow,
     TurnRow,
     VectorRow,
+    VerdictRow,
     from_arrow,
 )
 from storage.reviews import REVIEW
@@ -46,8 +47,9 @@ _ONCE: tuple[type[Row], ...] = (
     DecisionRow,
     DuplicateRow,
     NearRow,
+    VerdictRow,
 )
-_NAME_SAMPLES: tuple[type[Row], ...] = (TurnRow, EmbeddingRow, IterationRow, CallRow, DecisionRow)
+_NAME_SAMPLES: tuple[type[Row], ...] = (TurnRow, EmbeddingRow, IterationRow, CallRow, DecisionRow, VerdictRow)
 _NAME_PICTURES: tuple[type[Row], ...] = (TurnRow, IterationRow, CallRow)
 
 

@@ -28,7 +28,7 @@ ASKED_AGAIN = "all other calls there are found; the next 'interlake build' asks 
 SETTINGS = "interlake.toml"
 LAKE_LOCK = ".lock"
 SPOOLS = "spool/*.log"
-_LOCKS = {LAKE_LOCK, HISTORY_LOCK, MAINTAIN_LOCK, ".reembed.lock"}
+_LOCKS = {LAKE_LOCK, HISTORY_LOCK, MAINTAIN_LOCK, ".reembed.lock", ".judge.lock"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ def _stray_runs(lake: Lake, stock: Stock) -> Iterator[Stray]:
 
 
 def needed_runs(stock: Stock) -> set[str]:
-    """Runs whose spools may hold what open slots, or a move to another encoder, go on with."""
+    """Runs whose spools may hold what open slots, a move to another encoder, or judges go on with."""
     claims = stock.frame(ClaimRow, ["slot_id", "sample_id", "run_id"])
     decided = dict(latest_decisions(stock).select("sample_id", "version").rows())
     latest = claims.unique("slot_id", keep="last", maintain_order=True)
@@ -126,17 +126,18 @@ def needed_runs(stock: Stock) -> set[str]:
         row["slot_id"] for row in latest.iter_rows(named=True) if decided.get(row["sample_id"], 0) <= row["version"]
     }
     runs = {row["run_id"] for row in claims.iter_rows(named=True) if row["slot_id"] in still_open}
-    return runs | _unfinished_moves(stock)
+    return runs | _unfinished(stock, "reembed") | _unfinished(stock, "judge")
 
 
-def _unfinished_moves(stock: Stock) -> set[str]:
+def _unfinished(stock: Stock, kind: str) -> set[str]:
+    """Runs of a kind since the last of it that finished."""
     ends = stock.frame(RunEndRow, ["run_id", "state"])
     finished = {row["run_id"] for row in ends.iter_rows(named=True) if row["state"] == "finished"}
-    moves: set[str] = set()
+    runs: set[str] = set()
     for row in stock.frame(RunStartRow, ["run_id", "kind"]).iter_rows(named=True):
-        if row["kind"] == "reembed":
-            moves = set() if row["run_id"] in finished else moves | {row["run_id"]}
-    return moves
+        if row["kind"] == kind:
+            runs = set() if row["run_id"] in finished else runs | {row["run_id"]}
+    return runs
 
 
 def _foreign(lake: Lake) -> Iterator[Stray]:
