@@ -22,6 +22,7 @@ from flows.settings import (
     Settings,
     ViewerSettings,
     WriterSettings,
+    chat_of,
 )
 from models.chat import ChatModel
 from models.drawing import TextToImage
@@ -121,6 +122,20 @@ class Studio:
             from models.scene_clip_encoder import SceneClipEncoder
 
             return SceneClipEncoder()
+
+    async def judge(self, number: int) -> ChatModel:
+        """The model of one of the judges, by its place in the settings."""
+        entry, key = self._settings.judge.judges[number], f"judge.judges.{number}"
+        if entry.model is not None:
+            return await self._chat(key, chat_of(entry))
+        with _named(key, entry.backend):
+            if entry.backend == "fake":
+                from models.fakes import FakeChat
+
+                return FakeChat(name="stand-in-judge")
+            from models.scene_signals import SceneSignals
+
+            return SceneSignals()
 
     async def _chat(self, key: str, settings: WriterSettings | CriticSettings | ViewerSettings) -> ChatModel:
         assert not isinstance(settings, ChecksAlone), "the checks are no model"

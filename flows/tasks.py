@@ -12,6 +12,8 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
 from prefect.tasks import Task
 
+from flows.judge.findings import findings_table, read_findings
+from flows.judge.judging import Judging
 from flows.maintaining import Maintained, Maintenance
 from flows.progress import OUTCOMES
 from flows.reembedding import Moved, Reembedding
@@ -23,6 +25,7 @@ from flows.run import Run
 from flows.ui.besides import besides
 from flows.ui.escaping import as_text
 from models.errors import TransientError
+from storage.lake import Lake
 
 
 def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -105,6 +108,14 @@ def decide_anew(move: Reembedding) -> Moved:
     return moved
 
 
+@task(task_run_name="judge {label}", cache_policy=NO_CACHE, persist_result=False)
+def judge_batch(judging: Judging, number: int, label: str) -> int:
+    """Have one batch of samples judged and commit the verdicts; returns how many."""
+    verdicts = judging.judge(number)
+    get_run_logger().info("judged %s: %d verdicts", label, verdicts)
+    return verdicts
+
+
 @task(task_run_name="decide by other thresholds", cache_policy=NO_CACHE, persist_result=False)
 def decide_by_thresholds(
     lake: Path, asked: AskedThresholds, lock_timeout: float | None, flow_run_id: str | None
@@ -158,6 +169,14 @@ def retire_old(maintenance: Maintenance) -> None:
 def show_thresholds(done: Rethresholded) -> None:
     """A table in the UI: what other thresholds changed."""
     create_table_artifact(done.table(), key="lake-thresholds", description=done.line())
+
+
+def show_verdicts(path: Path) -> None:
+    """A table in the UI: what the lake's verdicts come to, judge by judge."""
+    lake = Lake.open(path)
+    with besides("the table of verdicts"):
+        table = list(findings_table(read_findings(lake, lake.version())))
+        create_table_artifact(table, key="lake-verdicts", description="Unknown scores enter no mean")
 
 
 def show_sizes(done: Maintained) -> None:
