@@ -18,7 +18,10 @@ LISTENER: ContextVar["Callable[[Progress], None] | None"] = ContextVar("LISTENER
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Counts of samples, batches and calls, and `seconds` since the start; `made` counts committed samples too."""
+    """Counts of samples, batches and calls, and `seconds` since the start; `made` counts committed samples too.
+
+    `waiting` names the models that give no answer at present.
+    """
 
     run_id: str
     note: str
@@ -32,6 +35,7 @@ class Progress:
     failed: int = 0
     calls: int = 0
     seconds: float = 0.0
+    waiting: str = ""
 
     @property
     def open(self) -> int:
@@ -52,6 +56,7 @@ class Progress:
     def line(self) -> str:
         """One line for a person; what one looks for most stands first, for those who see its beginning alone."""
         return (
+            f"{f'waiting for {self.waiting}; ' if self.waiting else ''}"
             f"made {self.made}/{self.planned}{self._left()}, {self.calls_per_second:.1f} calls a second; "
             f"committed {self.committed_batches}/{self.batches} batches: "
             f"{self.kept} kept, {self.rejected} rejected, {self.duplicate} duplicate, {self.failed} failed, "
@@ -91,6 +96,13 @@ class ProgressBoard:
         if is_due:
             with suppress(OSError):  # a full disk or a closed terminal is no reason to lose work
                 self._show()
+
+    def wait_for(self, models: tuple[str, ...]) -> None:
+        """Say which models give no answer; none when all do."""
+        with self._lock:
+            self._now = replace(self._now, seconds=time.monotonic() - self._since, waiting=", ".join(models))
+        with suppress(OSError):
+            self._show()
 
     def _show(self) -> None:
         with self._lock:

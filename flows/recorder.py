@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from flows.absences import Absences
 from flows.hearing import refuse_another_size, refuse_broken, refuse_unfit, refuse_unsafe
 from models.chat import ChatModel, ChatReply, ChatRequest
 from models.drawing import Drawing, DrawRequest, TextToImage
@@ -127,14 +128,18 @@ class Desk(Protocol):
 class Recorder:
     """Asks models on behalf of one batch; hands on what was recorded, so that a replay sees the very same.
 
-    This is the one place that repeats a request: after a TransientError, for up to `patience` seconds.
+    This is the one place that repeats a request: after a TransientError, for up to `patience` seconds. `absences` hears
+    of all answers and failed tries; the batches of a run have one in common.
     """
 
-    def __init__(self, *, tape: Tape, desk: Desk, run_id: str, patience: float) -> None:
+    def __init__(
+        self, *, tape: Tape, desk: Desk, run_id: str, patience: float, absences: Absences | None = None
+    ) -> None:
         self._tape = tape
         self._desk = desk
         self._run_id = run_id
         self._patience = patience
+        self._absences = absences or Absences(patience)
         self._stopped: Exception | None = None
 
     @property
@@ -237,21 +242,26 @@ class Recorder:
         for. The last error is raised once failed tries and waits have taken longer than the patience, time in the queue
         not counted; not before the third, unless the backend asks for a wait that is longer by itself.
         """
-        since = lost = 0.0
+        first = since = lost = 0.0
         tries = 0
+        name = asked.model.identity.name
 
         async def send() -> Answer:
-            nonlocal since
+            nonlocal first, since
             if self._stopped:
                 raise self._stopped
             since = time.monotonic()
+            first = first or since
             return await asked.send()
 
         while True:
             tries += 1
             try:
-                return await self._desk(asked.model, send), tries, time.monotonic() - since
+                answer = await self._desk(asked.model, send)
+                self._absences.heard(name)
+                return answer, tries, time.monotonic() - since
             except ContentError as error:
+                self._absences.heard(name)
                 refusal = Answer(response={"message": str(error)}, error=error.reason)
                 return refusal, tries, time.monotonic() - since
             except TransientError as error:
@@ -260,6 +270,7 @@ class Recorder:
                 lost += time.monotonic() - since + wait
                 if self._stopped or (lost > self._patience and (tries >= FEWEST_TRIES or wait > self._patience)):
                     raise
+                self._absences.missed(name, since=first, why=str(error))
                 await asyncio.sleep(wait)
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
 
 from flows.budget import BudgetUsed, Meter
+from flows.absences import Absences
 from flows.claim import publish_if_free
 from flows.commit import Committed, Committer
 from flows.engine import Engine
@@ -67,6 +68,7 @@ class Run:
 
     def close(self, error: BaseException | None = None) -> None:
         """Begin nothing more, stop what is still being made, and let go of the spools.
+        self._absences = Absences(shop.settings.run.patience, show=self.board.wait_for)
 
         After an error, but not when somebody pressed Ctrl-C, all batches first hear what they have under way.
         """
@@ -122,7 +124,11 @@ class Run:
         try:
             tape = BatchTape(spool, self._shelf, self._committed_calls(slots))
             recorder = Recorder(
-                tape=tape, desk=self._ask, run_id=self.shop.run_id, patience=self.shop.settings.run.patience
+                tape=tape,
+                desk=self._ask,
+                run_id=self.shop.run_id,
+                patience=self.shop.settings.run.patience,
+                absences=self._absences,
             )
             with self._lock:
                 if self._closed:

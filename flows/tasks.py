@@ -3,14 +3,11 @@
 from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
-from prefect.tasks import Task
 
 from flows.judge.findings import findings_table, read_findings
 from flows.judge.judging import Judging
@@ -24,24 +21,11 @@ from flows.rethresholding import AskedThresholds, Rethresholded, rethreshold
 from flows.run import Run
 from flows.ui.besides import besides
 from flows.ui.escaping import as_text
-from models.errors import TransientError
 from storage.lake import Lake
 
 
-def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed batch may succeed when it is made again; its finished calls are not asked again."""
-    return isinstance(state.result(raise_on_failure=False), TransientError)
-
-
-@task(
-    task_run_name="make {label}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=2,
-    retry_delay_seconds=[5, 30],
-    retry_jitter_factor=0.5,
-    retry_condition_fn=is_transient,
-)
+# Prefect repeats none of these: a request is repeated for as long as the patience of the settings lasts, no longer.
+@task(task_run_name="make {label}", cache_policy=NO_CACHE, persist_result=False)
 def make_batch(run: Run, number: int, label: str) -> bool:
     """Have the engine make one batch, and wait for it; False when the budget leaves it open."""
     is_made = run.make(number)
@@ -86,14 +70,7 @@ def _make_all(run: Run) -> Iterator[tuple[int, bool]]:
         yield each, made.result()
 
 
-@task(
-    task_run_name="embed {label}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=2,
-    retry_delay_seconds=[5, 30],
-    retry_condition_fn=is_transient,
-)
+@task(task_run_name="embed {label}", cache_policy=NO_CACHE, persist_result=False)
 def embed_turns(move: Reembedding, number: int, label: str) -> None:
     """Embed one batch of turns and commit their vectors."""
     move.embed(number)

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import flow, task
 
 from flows.asked import BuildOptions
 from flows.build import build_lake
 from flows.errors import UserError
 from flows.reembed import reembed_lake
 from flows.standing import read_status
-from flows.tasks import is_transient
+from flows.tasks import embed_turns, make_batch
 from flows.topics.catalogue import TopicEntry
-from models.errors import TerminalError, TransientError
 from storage.lake import Lake
 from storage.query import query
 from storage.steps import Step
@@ -102,21 +100,8 @@ def test_the_command_moves_a_lake_to_another_encoder_and_says_what_that_came_to(
     assert reembed_lake(lake=str(lake.path)) is None
 
 
-@pytest.mark.parametrize(("error", "again"), [(TransientError("busy"), True), (TerminalError("no such model"), False)])
-def test_a_batch_is_made_again_only_after_transient_errors(error: Exception, *, again: bool) -> None:
-    @task(retries=1, retry_condition_fn=is_transient)
-    def fail() -> None:
-        tries.append(1)
-        raise error
-
-    @flow
-    def run() -> None:
-        fail()
-
-    tries: list[int] = []
-    with pytest.raises(type(error)):
-        run()
-    assert len(tries) == (2 if again else 1)
+def test_prefect_repeats_no_work_of_models_so_that_patience_is_the_bound() -> None:
+    assert [each.retries for each in (make_batch, embed_turns)] == [0, 0]
 
 
 def test_a_build_that_waits_in_vain_says_for_whom_and_ends_with_3(tmp_path: Path, prefect_server: str) -> None:

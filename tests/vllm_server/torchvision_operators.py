@@ -14,7 +14,7 @@ OPERATORS = (
 
 
 class BeforeTorchvision(MetaPathFinder):
-    """Finds no module; when torchvision is looked for, the operators are declared first. Torch is not imported before."""
+    """Finds no module; when torchvision is looked for, declares the operators. Torch is not imported before that."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None, /
