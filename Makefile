@@ -32,7 +32,7 @@ E2E_TESTS := tests/e2e
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help kernel demo up down test test-reproduction test-faults test-e2e test-models test-vllm storm bench-lake bench-record bench-prefect bench-pipeline bench-dedup train-clip lint lock clean
+.PHONY: help kernel demo up down test test-reproduction test-faults test-e2e test-models test-vllm storm bench-lake bench-record bench-prefect bench-pipeline bench-dedup bench-topics train-clip lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -49,9 +49,10 @@ help:
 	@echo 'make test-models  set up torch, diffusers and open_clip in .venv-models (7 GB), then the tests that need them'
 	@echo 'make test-vllm  set up vLLM for the CPU in .venv-vllm (Python 3.11, 3.4 GB), then builds with real servers, one of them killed'
 	@echo 'make bench-lake   what committing to small and large lakes costs, part by part (some ten minutes, 4 GB)'
+	@echo 'make bench-topics what planning many slots and bringing in 50,000 names take, in time and memory, at two sizes'
 	@echo 'make bench-record what recording takes of calls a second, and whether its memory is bounded (some four minutes)'
 	@echo 'make bench-prefect  what Prefect takes of a build with slow models, and what its database grows by (some three minutes)'
-	@echo 'make bench-pipeline  builds with a server that takes 1 s a call, and with one that takes none (PART=latency|zero|peers SAMPLES=n MEAN=s)'
+	@echo 'make bench-pipeline  builds with a server that takes 1 s a call, and with one that takes none (PART=latency|zero|peers|server SAMPLES=n MEAN=s)'
 	@echo 'make bench-dedup  set up faiss in .venv-bench, then the search for near-duplicates beside other tools (15 minutes, 5 GB of disk)'
 	@echo 'make train-clip   train our own small CLIP anew into models/scene_clip (half an hour or so)'
 	@echo 'make kernel  compile the inner loop of the search for near-duplicates (make demo and make test do so)'
@@ -171,6 +172,9 @@ bench-prefect: $(READY)
 
 bench-pipeline: $(READY) $(KERNEL)
 	$(BIN)/python -m tests.benchmarks.pipeline $(if $(PART),--part $(PART)) $(if $(SAMPLES),--samples $(SAMPLES)) $(if $(MEAN),--mean $(MEAN)) $(if $(BATCH),--batch $(BATCH)) $(if $(OPEN_BATCHES),--open-batches $(OPEN_BATCHES)) $(if $(AT_ONCE),--at-once $(AT_ONCE)) $(if $(PEERS),--peers $(PEERS))
+
+bench-topics: $(READY)
+	$(BIN)/python -m tests.benchmarks.topics --placing
 
 bench-lake: $(READY)
 	$(BIN)/python -m tests.benchmarks.lake

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.identity import canonical_sha256
+from storage.canonical import derive_id
 
 PLACEHOLDER = "{topic}"
 
@@ -76,7 +76,7 @@ def topic_identity(entry: TopicEntry) -> tuple[str, str, str]:
 
 def topic_id(entry: TopicEntry) -> str:
     """32 hex digits: the start of the sha256 over RFC 8785 JSON `["topic", domain, category, name]`, normalised."""
-    return canonical_sha256(["topic", *topic_identity(entry)])[:32]
+    return derive_id("topic", *topic_identity(entry))
 
 
 def _read_rows(file_name: str) -> Iterator[dict[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.lakes import add_topics
@@ -99,6 +99,7 @@ REFUSED = st.just(Refused(place="line 0", text="x", problem="wrong", remedy="men
 CHOICES = st.builds(Choices, keep_alike=st.booleans(), place=st.sampled_from(["nearest", "never"]))
 
 
+@settings(deadline=None)
 @given(st.lists(ENTRIES | REFUSED, max_size=12), st.lists(ENTRIES, max_size=6), CHOICES)
 def test_no_row_is_lost_and_a_second_time_all_are_known_or_merged(
     rows: list[TopicEntry | Refused], there: list[TopicEntry], choices: Choices

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.topics.incoming import IncomingTopics, read_topic_file
@@ -111,6 +111,7 @@ TREES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(TREES)
 def test_any_json_is_read_or_refused_row_by_row(tmp_path_factory: pytest.TempPathFactory, value: Json) -> None:
     try:
