@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -87,9 +88,14 @@ def _place(merged: Sequence[MergedRow], lake: Iterable[TopicRow]) -> dict[int, P
         return {}
     given = (_entry_of(row) for row in lake if row.placed != NEAREST)
     known = [entry for entry in chain(given, (row.entry for row in merged if row.result == "added")) if entry.category]
-    placer = Placer(known or read_catalogue())
+    placer = Placer(known) if known else _shipped_placer()
     placed = placer.place([merged[number].entry.name for number in wanting])
     return {number: placement for number, placement in zip(wanting, placed, strict=True) if placement}
+
+
+@cache
+def _shipped_placer() -> Placer:
+    return Placer(read_catalogue())
 
 
 def row_of(entry: TopicEntry, source: str, placement: Placement | None = None) -> TopicRow:
