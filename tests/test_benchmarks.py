@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import dedup, lake, one_build, recording
+from tests.benchmarks.pipeline import __main__ as pipeline
 
 
 def test_the_benchmark_of_the_lake_runs_small_and_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,3 +61,46 @@ def test_the_benchmark_of_prefect_measures_its_plain_loop(capsys: pytest.Capture
     took = json.loads(capsys.readouterr().out)
     assert (took["samples"], took["tasks"]) == (4, 0)
     assert took["seconds"] > 0
+
+
+def rows_of(printed: str) -> list[list[str]]:
+    """The cells of the tables in Markdown, heads and lines left out."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
+    return [
+        row
+        for place, row in enumerate(rows)
+        if "---" not in (row[0], *(rows[place + 1][:1] if rows[place + 1 :] else ()))
+    ]
+
+
+def test_the_benchmark_of_the_pipeline_lays_a_build_beside_its_ideal_schedule(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small = ["--samples", "6", "--batch", "2", "--open-batches", "3", "--at-once", "4", "--mean", "0.02"]
+    assert pipeline.main(["--part", "latency", *small, "--no-verdict"]) == 0
+    printed = capsys.readouterr().out
+    ((samples, calls, wall, ideal, *_),) = rows_of(printed)
+    assert samples == "6"
+    assert int(calls) >= 6 * 5
+    assert float(wall) >= float(ideal) > 0
+    assert "6 kept; batches of 2, 3 open" in printed
+
+
+def test_the_benchmark_of_the_pipeline_says_where_time_goes_without_latency(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--samples", "6", "--batch", "2", "--open-batches", "3", "--at-once", "4"]
+    assert pipeline.main(["--part", "zero", *small, "--no-verdict"]) == 0
+    first, *profile = rows_of(capsys.readouterr().out)
+    assert first[0] == "6 (at most 6)"
+    assert float(first[2]) > 0
+    assert profile
+
+
+def test_the_chain_of_the_peers_is_run_by_a_bare_client_and_all_of_its_calls_are_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small = ["--samples", "5", "--zero-rows", "3", "--mean", "0.02", "--at-once", "2"]
+    assert pipeline.main(["--part", "peers", *small, "--peers", "bare aiohttp"]) == 0
+    ((tool, _, _, rows, wall, ideal, *_, rate, _, _),) = rows_of(capsys.readouterr().out)
+    assert (tool, rows) == ("bare aiohttp", "5")
+    assert float(wall) >= float(ideal) > 0
+    assert rate.endswith("(3 rows)")

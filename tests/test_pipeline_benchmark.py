@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import statistics
+import sys
 from collections.abc import Sequence
 
 import orjson
@@ -15,9 +16,11 @@ from flows.seir.checks import check_answer, check_question, only_repeats
 from flows.seir.prompts import critique_question, draft_answer, draft_question, rewrite_caption
 from flows.seir.replies import AnswerReply, CaptionReply, Critique, QuestionReply, Reply, parse_reply, schema_of
 from models.chat import Message
+from tests.benchmarks.peers.chain import STEPS, fill
 from tests.benchmarks.pipeline import slow_server
 from tests.benchmarks.pipeline.ideal import lower_bound, schedule
 from tests.benchmarks.pipeline.latencies import CAP, dice_of, latency_of
+from tests.benchmarks.pipeline.sampled import group_of, kind_of
 from tests.benchmarks.pipeline.slow_replies import reply_to
 from tests.benchmarks.pipeline.slow_server import MODEL, Manners, listen, serve
 from tests.benchmarks.pipeline.traffic import Call, busy_share, by_window, first_full, levels, summarise
@@ -179,3 +182,60 @@ def test_the_slow_server_answers_over_one_connection_and_keeps_a_log() -> None:
     assert all(left - began >= latency > 0 for _, began, left, latency, *_ in log)
     assert (stats["calls"], stats["peak"], stats["under_way"]) == (2, 1, 0)
     assert slow_server.CARD["id"] == MODEL
+
+
+def test_a_server_with_too_many_calls_lets_the_later_ones_wait_in_their_order() -> None:
+    async def ask() -> list[Call]:
+        listening, ready = listen(0), asyncio.Event()
+        manners = Manners(mean=0.01, content=0.5, places=2)
+        serving = asyncio.create_task(serve(listening, manners, ready.set))
+        await ready.wait()
+        lines = [await asyncio.open_connection(*listening.getsockname()) for _ in range(5)]
+        for number, (_, writer) in enumerate(lines):
+            asked = json.dumps({"messages": [{"role": "user", "content": f"(row {number}, step 1)"}]}).encode()
+            writer.write(b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n%s" % (len(asked), asked))
+            await writer.drain()
+            while manners.under_way + len(manners.waiting) + len(manners.calls) <= number:
+                await asyncio.sleep(0)
+        for reader, _ in lines:
+            await reader.readuntil(b"\r\n\r\n")
+        for _, writer in lines:
+            writer.close()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        return manners.calls
+
+    calls = sorted(asyncio.run(ask()), key=lambda call: call.row)
+    assert [call.row for call in calls] == [0, 1, 2, 3, 4]
+    assert summarise(calls)["peak"] <= 2
+    assert [call.began for call in calls] == sorted(call.began for call in calls)
+    assert all(
+        later.began >= min(one.left, two.left) for one, two, later in zip(calls, calls[1:], calls[2:], strict=False)
+    )
+
+
+def test_the_chain_of_the_peers_tells_each_step_what_came_before_and_marks_it() -> None:
+    row: dict[str, object] = {"row": 12}
+    for number, name in enumerate(STEPS, start=1):
+        prompt = fill(name, row)
+        assert prompt.endswith(f"(row 12, step {number})")
+        assert "{{" not in prompt
+        row[name] = f"reply {number}"
+    assert "reply 1" in fill("question_critique", row)
+    assert "reply 3" in fill("answer", row)
+    assert all(f"reply {number}" in fill("answer_rewrite", row) for number in (3, 4, 5))
+
+
+def test_a_sampled_frame_counts_for_the_nearest_caller_that_is_known() -> None:
+    seen: list[str] = []
+
+    class Curious(str):
+        def split(self, *_: object, **__: object) -> list[str]:  # type: ignore[override]
+            seen.append(group_of(sys._getframe()))
+            return ["a"]
+
+    check_question("ants", Curious("What are ants like? Draw a picture."), ())
+    assert set(seen) == {"checks of the loop"}
+    assert group_of(sys._getframe()) == "other"
+    assert kind_of("interlake-engine") == "interlake-engine"
+    assert kind_of("asyncio_3") == kind_of("asyncio_4")

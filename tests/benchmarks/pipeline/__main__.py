@@ -2,6 +2,7 @@
 
     make bench-pipeline PART=latency SAMPLES=2000       256 calls in flight to a server with a mean latency of 1 s
     make bench-pipeline PART=zero                       the same server without latency: what our own code bears
+    make bench-pipeline PART=server                     what the server itself bears, which is not what is measured
     make bench-pipeline PART=peers                      the same chain on other tools, see tests/benchmarks/peers
 
 Each part starts a server of its own and prints its figures as a table in Markdown.
@@ -13,12 +14,13 @@ from collections.abc import Sequence
 
 import click
 
+from tests.benchmarks.pipeline.bearing import measure_bearing
 from tests.benchmarks.pipeline.builds import Sizes
 from tests.benchmarks.pipeline.latency import measure_latency
 from tests.benchmarks.pipeline.painting import price_of_stand_ins
 from tests.benchmarks.pipeline.zero import measure_zero
 
-PARTS = ("latency", "zero", "peers")
+PARTS = ("latency", "zero", "peers", "server")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -55,6 +57,8 @@ def _run_part(part: str, asked: argparse.Namespace) -> bool:
         return measure_peers(
             asked.peers, rows=rows, zero_rows=min(rows, asked.zero_rows), mean=asked.mean, at_once=asked.at_once
         )
+    if part == "server":
+        return measure_bearing()
     is_latency = part == "latency"
     click.echo(price_of_stand_ins())
     sizes = [

@@ -61,10 +61,12 @@ class Built:
     """What a build did. Times are seconds of the clock that the server's log has.
 
     `chains` are the calls of each sample as the server saw them, samples in the order of the plan; `commits` when which
-    number of samples had been committed. `recorded` counts all calls that were recorded, of painter and encoder too.
+    number of samples had been committed. `recorded` counts all calls that were recorded, of painter and encoder too;
+    `served` is the processor time of the server in seconds.
     """
 
     ran: Ran
+    served: float
     chains: Sequence[Sequence[Call]]
     commits: Sequence[tuple[float, int]]
     kept: int
@@ -96,9 +98,11 @@ def build(server: Served, sizes: Sizes, *, words: Sequence[str] = ()) -> Built:
         command = [*(words or (sys.executable, "-c", "from flows.cli.main import main; main()")), "build"]
         command += ["--lake", str(lake.path), "--new-topics", str(topics), "--samples-per-topic", str(each)]
         server.reset()
+        cpu = server.cpu()
         environment = {**QUIET, "PREFECT_HOME": str(folder / "prefect")}
         ran = run([*command, "--turns", "1"], told=folder / "told.txt", environment=environment)
-        return _look(lake, server.calls(), ran)
+        cpu = server.cpu() - cpu
+        return _look(lake, server.calls(), ran, served=cpu)
 
 
 def prepare(path: Path, url: str, sizes: Sizes) -> Lake:
@@ -121,7 +125,7 @@ def prepare(path: Path, url: str, sizes: Sizes) -> Lake:
     return lake
 
 
-def _look(lake: Lake, calls: Sequence[Call], ran: Ran) -> Built:
+def _look(lake: Lake, calls: Sequence[Call], ran: Ran, *, served: float) -> Built:
     version = lake.version()
     plan = slot_states(lake, version).sort("claimed_at", "position")["sample_id"].to_list()
     asked = query(lake, "select seed, sample_id from calls where seed is not null")
@@ -135,6 +139,7 @@ def _look(lake: Lake, calls: Sequence[Call], ran: Ran) -> Built:
     offset = time.time() - time.monotonic()
     return Built(
         ran=ran,
+        served=served,
         chains=[by_sample[sample_id] for sample_id in plan],
         commits=[(at - offset, samples) for at, samples in versions.iter_rows()],
         kept=kept["kept"][0],

@@ -1,6 +1,7 @@
 """The slow server in a process of its own, and what it tells of its calls."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,12 @@ class Served:
     def calls(self) -> list[Call]:
         """All calls since the last reset."""
         return [Call.of(cells) for cells in json.loads(self._ask("/log"))]
+
+    def cpu(self) -> float:
+        """Seconds of processor time that it has taken so far."""
+        assert self._process is not None
+        cells = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(cells[11]) + int(cells[12])) / os.sysconf("SC_CLK_TCK")
 
     def _ask(self, target: str, *, method: str = "GET") -> bytes:
         request = Request(self.url.removesuffix("/v1") + target, method=method, data=b"" if method == "POST" else None)

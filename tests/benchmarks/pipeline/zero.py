@@ -33,6 +33,7 @@ def measure_zero(sizes: Sequence[Sizes], *, with_profile: bool) -> bool:
             if place == 0:
                 click.echo(HEAD)
             click.echo(_row(built, each))
+            click.echo(f"{built.kept} kept; server: {1e6 * built.served / len(built.calls):.0f} us of processor a call")
             for text, is_so in _aims(built).items():
                 click.echo(f"{'PASS' if is_so else 'FAIL'} {text}")
                 reached = reached and is_so
