@@ -99,14 +99,13 @@ class VllmServer:
         except httpx.TransportError:
             return False
 
-    def count_requests(self) -> int:
-        """How many requests it has answered in this life, as it counts them itself."""
+    def count_answers(self) -> int:
+        """How many requests it has answered whole in this life, as it counts them itself."""
         page = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=60, trust_env=False).raise_for_status().text
-        counts = [
-            line.rpartition(" ")[2] for line in page.splitlines() if line.startswith("vllm:request_success_total")
-        ]
+        counts = [line for line in page.splitlines() if line.startswith("vllm:request_success_total{")]
         assert counts, "it counts no requests"
-        return round(sum(map(float, counts)))
+        whole = [line for line in counts if 'finished_reason="stop"' in line or 'finished_reason="length"' in line]
+        return round(sum(float(line.rpartition(" ")[2]) for line in whole))
 
     def kill(self) -> None:
         """Kill all its processes, as a machine does that fails, and return when they have ended; none is no error."""
