@@ -176,7 +176,6 @@ def _told(output: Any) -> Mapping[str, Any]:
         "finish_reason": str(made.finish_reason),
         "prompt_tokens": len(output.prompt_token_ids),
         "completion_tokens": len(made.token_ids),
-        "token_ids": list(made.token_ids),
     }
 
 

@@ -5,11 +5,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from flows.errors import UserError
+from flows.place_settings import LocalSettings
 from flows.recorder import model_id
 from flows.regenerate.asking import Model
 from flows.regenerate.choosing import MeantModel
 from flows.replay.past import NotReplayable, PastRun, PastRuns
-from flows.settings import LocalSettings, ServedChat, Settings
+from flows.settings import ServedChat, Settings
 from flows.studio import Studio
 from models.errors import ModelError
 from models.identity import ModelIdentity

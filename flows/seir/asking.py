@@ -7,6 +7,7 @@ from typing import TypeVar
 from flows.recorder import Address, Recorder
 from flows.seir.replies import BadReply, Reply, parse_reply, schema_of
 from flows.settings import (
+    BatchedChat,
     CriticSettings,
     EmbeddedChat,
     GenerationSettings,
@@ -171,5 +172,5 @@ def draw_request(painter: TextToImage, wanted: PainterSettings, caption: str, se
 
 def sampling_of(settings: WriterSettings | CriticSettings | ViewerSettings, max_tokens: int) -> Sampling:
     """The sampling of a chat model; those that know of none are asked with what is neutral."""
-    sampling = settings.sampling if isinstance(settings, EmbeddedChat | ServedChat) else NO_SAMPLING
+    sampling = settings.sampling if isinstance(settings, EmbeddedChat | ServedChat | BatchedChat) else NO_SAMPLING
     return Sampling(**sampling.model_dump(), max_tokens=max_tokens)
