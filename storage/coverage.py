@@ -12,7 +12,7 @@ WITH given_up AS (
 ), known AS (
     SELECT topic_id, domain, category FROM {source}main.topics WHERE version <= {upto}
 ), standing AS (
-    SELECT domain, category, held.topic_id, slot_id, held.sample_id, coalesce(outcome, 'open') AS outcome
+    SELECT domain, category, held.topic_id, held.slot_id, held.sample_id, coalesce(outcome, 'open') AS outcome
     FROM held JOIN known USING (topic_id) LEFT JOIN {samples} USING (sample_id)
 ), slots AS (
     SELECT domain, category, count(DISTINCT topic_id) AS covered, count(*) AS slots,

@@ -101,15 +101,17 @@ def share_out(counts: Sequence[int], cells: int) -> list[int]:
 
 
 def _label(row: dict[str, Any]) -> str:
+    """The name of a branch at its indent; what could steer a terminal is escaped."""
     depth: int = row["depth"]
-    return f"{'  ' * (depth - 1)}{row[PATH[depth - 1]]}" if depth else "all topics"
+    name = row[PATH[depth - 1]] if depth else "all topics"
+    safe = "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in name)
+    return f"{'  ' * (depth - 1)}{safe}"
 
 
 def _fit(name: str, layout: Layout) -> str:
-    """A name in its columns; what could steer a terminal is escaped, what is too long is cut."""
-    safe = "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in name)
+    """A name in its columns, cut where it is too long."""
     more = "…" if layout.is_unicode else "~"
-    shown = safe if len(safe) <= layout.name else f"{safe[: layout.name - 1]}{more}"
+    shown = name if len(name) <= layout.name else f"{name[: layout.name - 1]}{more}"
     text = f"{shown:{layout.name}}"
     return text if layout.is_unicode else text.encode("ascii", "replace").decode()
 

@@ -1,6 +1,7 @@
 """Coverage as a picture: a treemap of domains and categories. Numbers in, SVG or PNG out; the same in, the same out."""
 
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,10 @@ DPI = 110
 HEAD = 0.3
 """Inches above the categories of a domain, for its name."""
 EMPTY, INK, PALE = "#e9e9e6", "#222222", "#77776f"
-KEPT = LinearSegmentedColormap.from_list("kept", ["#c8553d", "#f2c46d", "#4f9d69"])
+KEPT = LinearSegmentedColormap.from_list("kept", ["#e58e7a", "#f6d990", "#86c596"])
 """From nothing kept to everything."""
-LETTER = 0.0079
-"""Inches a letter is wide, for each point of its size."""
+LETTER, LINE = 0.0085, 0.19
+"""Inches that a letter is wide, for each point of its size, and that a line is high."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,24 +154,31 @@ def _draw_category(axes: "Axes", row: dict[str, Any], box: Box) -> None:
         axes.add_patch(Rectangle((box.x, bottom), box.width, share, facecolor=colour, linewidth=0))
     rim = Rectangle((box.x, box.y), box.width, box.height, fill=False, edgecolor="white", linewidth=1.6)
     axes.add_patch(rim)
-    for line, (text, size, colour) in enumerate(_labels(row, box)):
-        axes.text(box.x + 0.08, box.y + 0.16 + 0.19 * line, text, fontsize=size, color=colour, va="center")
+    for line, (text, size) in enumerate(_labels(row, box)):
+        axes.text(box.x + 0.08, box.y + 0.16 + LINE * line, text, fontsize=size, color=INK, va="center")
 
 
-def _labels(row: dict[str, Any], box: Box) -> Iterator[tuple[str, float, str]]:
-    """The lines that a category has room for: its name, what is covered, what is kept."""
-    told = [(row["category"], 9.0, INK), (f"{row['covered']}/{row['topics']} topics", 8.0, INK)]
-    if row["slots"]:
-        told.append((f"{row['kept']}/{row['slots']} kept", 8.0, INK))
-    room = int((box.height - 0.06) / 0.19)
-    for text, size, colour in told[:room]:
-        if shown := _fitting(text, box.width - 0.12, size):
-            yield shown, size, colour
+def _labels(row: dict[str, Any], box: Box) -> Iterator[tuple[str, float]]:
+    """The lines that a category has room for, with their sizes: its name, what is covered, what is kept."""
+    width, room = box.width - 0.14, int((box.height - 0.06) / LINE)
+    name = textwrap.wrap(row["category"], max(4, _letters(width, 9.0)))
+    if len(name) > max(1, room - 2):
+        name = [row["category"]]
+    told = [(line, 9.0) for line in name]
+    told.append((f"{row['covered']}/{row['topics']} topics", 8.0))
+    told += [(f"{row['kept']}/{row['slots']} kept", 8.0)] if row["slots"] else []
+    for text, size in told[:room]:
+        if shown := _fitting(text, width, size):
+            yield shown, size
+
+
+def _letters(width: float, size: float) -> int:
+    return int(width / (LETTER * size))
 
 
 def _fitting(text: str, width: float, size: float) -> str:
     """As much of a text as fits into so many inches, dollar signs as they are; nothing where that is next to none."""
-    letters = int(width / (LETTER * size))
+    letters = _letters(width, size)
     if letters < 4:
         return ""
     shown = text if len(text) <= letters else f"{text[: letters - 1]}…"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import click
 
-from tests.benchmarks import importing
+from tests.benchmarks import importing, planning
 
 GROWTH = 1.5
 """By how much more than in proportion time may grow."""
@@ -33,6 +33,7 @@ class Part:
 
 PARTS: Mapping[str, Part] = {
     "import": Part(title="names brought in", sizes=(10_000, 50_000), run=importing.bring_in),
+    "plan": Part(title="slots planned over 3,500 topics", sizes=(10_000, 100_000), run=planning.plan_slots),
 }
 
 
