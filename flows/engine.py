@@ -1,6 +1,7 @@
 """The engine: one event loop in a thread of its own and one request limiter per model, fed by all open batches."""
 
 import asyncio
+import gc
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -8,6 +9,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, TypeVar
 
+from flows.cards import turn_of
 from flows.recorder import Answer, Asked
 
 T = TypeVar("T")
@@ -22,6 +24,9 @@ class Engine:
         self._gates: dict[str, Gate] = {}
 
     def __enter__(self) -> "Engine":
+        # What was imported stays: collecting garbage need not look through it again and again.
+        gc.collect()
+        gc.freeze()
         self._thread.start()
         return self
 
@@ -33,6 +38,7 @@ class Engine:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        gc.unfreeze()
 
     def cancel(self) -> None:
         """Cancel all that runs, and wait until it has ended."""
@@ -43,8 +49,8 @@ class Engine:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def ask(self, model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Send one request when the model has room for it."""
-        async with self._gates.setdefault(model.identity.name, Gate(model)):
+        """Send one request when the model has room for it, and the card that it may share."""
+        async with self._gates.setdefault(model.identity.name, Gate(model)), turn_of(model):
             return await send()
 
 

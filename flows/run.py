@@ -6,14 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, wait
+from dataclasses import dataclass
 from pathlib import Path
 
-from flows.budget import BudgetUsed, Meter
 from flows.absences import Absences
+from flows.budget import BudgetUsed, Meter
 from flows.claim import publish_if_free
 from flows.commit import Committed, Committer
 from flows.engine import Engine
 from flows.filling import fill_slot
+from flows.intake import Intake
 from flows.packing import FinishedBatch
 from flows.plan import Plan, PlannedSlot
 from flows.progress import OUTCOMES, Progress, ProgressBoard
@@ -31,6 +33,14 @@ from storage.versions import Version
 SYNC_SECONDS = 1.0
 PUBLISH_SHARE = 20
 NAMED_TOPICS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A batch that waits to be committed; its calls lie in the spool."""
+
+    work: Sequence[tuple[PlannedSlot, Dialogue]]
+    tape: BatchTape
 
 
 class Run:
@@ -52,11 +62,13 @@ class Run:
         self._lock = threading.Lock()
         self._making: dict[Future[list[Dialogue]], Recorder] = {}
         self._made: set[str] = set()
-        self._finished: dict[int, FinishedBatch] = {}
+        self._finished: dict[int, _Made] = {}
+        self.intake = Intake(room=cast.room, most=shop.settings.run.open_batches)
         self._publish_again_at = 0.0
         planned = len(plan.slots)
         start = Progress(run_id=shop.run_id, note=plan.note(), planned=planned, batches=len(self.batches))
         self.board = ProgressBoard(shop.folder, start)
+        self._absences = Absences(shop.settings.run.patience, show=self.board.wait_for)
 
     def prepare(self) -> None:
         """Index what dead runs left in their spools."""
@@ -68,7 +80,6 @@ class Run:
 
     def close(self, error: BaseException | None = None) -> None:
         """Begin nothing more, stop what is still being made, and let go of the spools.
-        self._absences = Absences(shop.settings.run.patience, show=self.board.wait_for)
 
         After an error, but not when somebody pressed Ctrl-C, all batches first hear what they have under way.
         """
@@ -120,6 +131,7 @@ class Run:
         if self._closed:  # or a spool would be made in a folder that is tidied away
             raise CancelledError("the run has ended")
         slots = self.batches[number]
+        self.intake.begin(number, len(slots))
         spool = Spool(self._spool_path(number))
         try:
             tape = BatchTape(spool, self._shelf, self._committed_calls(slots))
@@ -133,7 +145,7 @@ class Run:
             with self._lock:
                 if self._closed:
                     raise CancelledError("the run has ended")
-                made = self._engine.submit(self._write_all(slots, recorder, spool))
+                made = self._engine.submit(self._write_all(number, recorder, spool))
                 self._making[made] = recorder
             try:
                 dialogues = made.result()
@@ -143,18 +155,20 @@ class Run:
                 self._making.pop(made)
         finally:
             spool.close()
-        calls = tape.read_back()
-        work = tuple(zip(slots, dialogues, strict=True))
-        self._finished[number] = FinishedBatch(number=number, work=work, calls=calls)
+        self._finished[number] = _Made(tuple(zip(slots, dialogues, strict=True)), tape)
         return True
 
     def commit(self, number: int) -> Committed:
         """Commit a batch that was made; its calls are in the package then and leave the spool."""
-        committed = self._committer.commit(self._finished.pop(number))
+        made = self._finished.pop(number)
+        # Read only now: the pictures of what waits for its turn would fill the memory.
+        batch = FinishedBatch(number=number, work=made.work, calls=made.tape.read_back())
+        committed = self._committer.commit(batch)
         path = self._spool_path(number)
         self._shelf.drop(path)
         path.unlink()
         reached(Step.SPOOL_DROPPED)
+        self.intake.release(number)
         self.outcomes |= committed.outcomes
         self.board.add(committed_batches=1, **Counter(committed.outcomes.values()))
         self._publish_now_and_then(committed.version)
@@ -179,19 +193,20 @@ class Run:
         self.board.add(calls=1)
         return answer
 
-    async def _write_all(self, slots: Sequence[PlannedSlot], recorder: Recorder, spool: Spool) -> list[Dialogue]:
+    async def _write_all(self, number: int, recorder: Recorder, spool: Spool) -> list[Dialogue]:
         syncing = asyncio.create_task(sync_often(spool))
         try:
-            return await finish_all(recorder, (self._write(slot, recorder) for slot in slots))
+            return await finish_all(recorder, (self._write(number, slot, recorder) for slot in self.batches[number]))
         finally:
             syncing.cancel()
 
-    async def _write(self, slot: PlannedSlot, recorder: Recorder) -> Dialogue:
+    async def _write(self, number: int, slot: PlannedSlot, recorder: Recorder) -> Dialogue:
         settings = self.shop.settings.generation
         dialogue = await fill_slot(slot, cast=self._cast, recorder=recorder, settings=settings)
         if slot.slot_id not in self._made:
             self._made.add(slot.slot_id)
             self.board.add(made=1)
+        self.intake.write(number)
         return dialogue
 
     def _committed_calls(self, slots: Sequence[PlannedSlot]) -> Iterable[RecordedCall]:

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from prefect import get_run_logger, task
@@ -45,7 +46,7 @@ def commit_batch(run: Run, number: int, label: str) -> int:
 
 
 def make_in_order(run: Run) -> Iterator[int]:
-    """Make all batches, so many at once as the settings say, and yield their numbers in the order of the plan.
+    """Make all batches and yield their numbers in the order of the plan; `flows.intake` says how many at once.
 
     Where the budget leaves a batch open, those after it are as well, and what is under way is waited for.
     """
@@ -56,16 +57,23 @@ def make_in_order(run: Run) -> Iterator[int]:
             yield number
 
 
+def _tell_end(run: Run, number: int, _: PrefectFuture[bool]) -> None:
+    run.intake.end(number)
+
+
 def _make_all(run: Run) -> Iterator[tuple[int, bool]]:
     """The number of each batch that was begun, and whether it was made."""
     waiting: deque[tuple[int, PrefectFuture[bool]]] = deque()
     for number in range(len(run.batches)):
-        if run.used_up:
-            break
-        waiting.append((number, make_batch.submit(run, number, run.label(number))))
-        if len(waiting) == run.shop.settings.run.open_batches:
+        while not run.intake.wait_for_room(waiting[0][0] if waiting else None):
             first, made = waiting.popleft()
             yield first, made.result()
+        if run.used_up:
+            break
+        run.intake.begin(number, len(run.batches[number]))
+        future = make_batch.submit(run, number, run.label(number))
+        future.add_done_callback(partial(_tell_end, run, number))
+        waiting.append((number, future))
     for each, made in waiting:
         yield each, made.result()
 
