@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import dedup, lake, one_build, recording
+from tests.benchmarks import dedup, lake, one_build, recording, topics
 from tests.benchmarks.pipeline import __main__ as pipeline
 
 
@@ -24,6 +24,14 @@ def test_the_benchmark_of_recording_runs_small_and_says_what_it_costs(capsys: py
     printed = capsys.readouterr().out.splitlines()
     assert "calls/s without" in printed[0]
     assert printed[1].startswith("recording costs ")
+    assert not any(line.startswith(("PASS", "FAIL")) for line in printed)
+
+
+def test_the_benchmark_of_topics_brings_in_few_names_and_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert topics.main(["--parts", "import", "--sizes", "100", "200", "--no-verdict"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split() == ["names", "brought", "in", "100", "200", "x", "2.0"]
+    assert any(line.startswith("merge and place") for line in printed)
     assert not any(line.startswith(("PASS", "FAIL")) for line in printed)
 
 

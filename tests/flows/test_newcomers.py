@@ -138,14 +138,14 @@ def test_places_do_not_depend_on_the_order_of_names_or_topics() -> None:
 
 
 def test_categories_of_the_file_and_the_lake_are_known_and_placed_ones_are_not() -> None:
-    cellos = TopicEntry(name="cello sonatas", category="Music", domain="Arts")
+    piano = TopicEntry(name="piano music", category="Music", domain="Arts")
     bread = TopicEntry(name="rye bread", category="Baking", domain="Food")
-    came = receive(incoming("violin sonatas", cellos, bread), (), AS_IT_COMES, source="t").rows
+    came = receive(incoming("jazz music", piano, bread), (), AS_IT_COMES, source="t").rows
     placed = {row.name: (row.category, row.placed) for row in came}
-    assert placed["violin sonatas"] == ("Music", "nearest")
-    assert placed["cello sonatas"] == ("Music", "given")
-    other = receive(incoming("viola sonatas"), given_rows(cellos, bread), AS_IT_COMES, source="t").rows
-    alone = receive(incoming("viola sonatas"), [*given_rows(cellos, bread), *came], AS_IT_COMES, source="t").rows
+    assert placed["jazz music"] == ("Music", "nearest")
+    assert placed["piano music"] == ("Music", "given")
+    other = receive(incoming("guitar music"), given_rows(piano, bread), AS_IT_COMES, source="t").rows
+    alone = receive(incoming("guitar music"), [*given_rows(piano, bread), *came], AS_IT_COMES, source="t").rows
     assert alone == other
 
 
@@ -159,7 +159,7 @@ def test_where_nobody_gave_a_category_those_of_the_shipped_topics_are_known() ->
 
 def test_words_have_vectors_of_unit_length_whatever_their_case_accents_and_plural() -> None:
     book = Wordbook()
-    one, other, accented, nothing = book.embed(["Hedgehog", "the hedgehogs", "h\u00e9dgehog", "12 !"])
+    one, other, accented, nothing = book.embed(["Mountain", "the mountains", "m\u00f3untain", "12 !"])
     assert len(book) == 24_865
     assert (one @ one).round(9) == 1.0
     assert (one == other).all() and (one == accented).all() and not nothing.any()
