@@ -230,7 +230,7 @@ def test_a_sampled_frame_counts_for_the_nearest_caller_that_is_known() -> None:
     seen: list[str] = []
 
     class Curious(str):
-        def split(self, *_: object, **__: object) -> list[str]:  # type: ignore[override]
+        def split(self, *_: object, **__: object) -> list[str]:
             seen.append(group_of(sys._getframe()))
             return ["a"]
 

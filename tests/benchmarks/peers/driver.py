@@ -69,7 +69,7 @@ PEERS = (
     Peer(name="bare aiohttp", module="bare", requirements=()),
     Peer(name="DataDesigner", module="designer", requirements=("data-designer==0.9.7",)),
     Peer(name="Curator", module="curator", requirements=("bespokelabs-curator==0.1.31",)),
-    Peer(name="distilabel", module="distil", requirements=("distilabel[openai]==1.5.3",)),
+    Peer(name="distilabel", module="distil", requirements=("distilabel[openai]==1.5.3", "requests")),
 )
 
 
@@ -168,7 +168,7 @@ def _run_peer(peer: Peer, server: Served, rows: int, at_once: int) -> Trial:
         (folder / "work").mkdir()
         command = [str(python), "-m", f"tests.benchmarks.peers.{peer.module}", "--url", server.url, "--rows", str(rows)]
         command += ["--at-once", str(at_once), "--folder", str(folder / "work")]
-        environment = {**QUIET, "HOME": str(folder)}
+        environment = {**QUIET, **_tables_of(python), "HOME": str(folder)}
         ran = run(command, told=folder / "told.txt", environment=environment, limit=LIMIT_SECONDS)
         said = json.loads(next(line for line in reversed(ran.told.splitlines()) if line.startswith('{"rows"')))
     if said["rows"] != rows:
@@ -199,6 +199,12 @@ def environment_of(peer: Peer) -> Path:
         subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *peer.requirements], check=True)
         stamp.write_text(wanted)
     return python
+
+
+def _tables_of(python: Path) -> dict[str, str]:
+    """Where tiktoken finds the table that it would fetch from the network: litellm brings one along."""
+    tables = next(python.parents[1].glob("lib/*/site-packages/litellm/litellm_core_utils/tokenizers"), None)
+    return {} if tables is None else {"TIKTOKEN_CACHE_DIR": str(tables)}
 
 
 def _peer(name: str) -> Peer:
