@@ -82,11 +82,11 @@ def _troupe() -> Troupe:
 def _fail(path: Path) -> None:
     drawn: list[str] = []
 
-    def fail_from_fifth(request: DrawRequest) -> Exception | None:
+    def fail_from_second(request: DrawRequest) -> Exception | None:
         drawn.append(request.key())
-        return ContentError("blank_picture", "all one colour") if len(drawn) > 4 else None
+        return ContentError("blank_picture", "all one colour") if len(drawn) > 1 else None
 
-    grow(path, _asked(1), Troupe(encoder=HalfBlindEncoder(), painter_fails=fail_from_fifth))
+    grow(path, _asked(1), Troupe(encoder=HalfBlindEncoder(), painter_fails=fail_from_second))
 
 
 def _stop(path: Path) -> None:
