@@ -11,12 +11,12 @@ from flows.cli.options import NumberRange
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class ByBranch(click.ParamType):
+class ByBranch(click.ParamType[Any]):
     """`Domain=20` or `Domain/Category=20`: the branch, and a number of a kind. A name may have an equals sign."""
 
     name = "branch=number"
 
-    def __init__(self, kind: click.ParamType) -> None:
+    def __init__(self, kind: click.ParamType[Any]) -> None:
         self.kind = kind
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
