@@ -54,6 +54,15 @@ MISTAKES = {
         {'dialect = "vllm"': 'api_key_env = "sk-me:it"\ndialect = "vllm"'},
         "the name of an environment variable is letters",
     ),
+    "a card of a server that keeps it": (
+        {'dialect = "vllm"': 'card = "0"\ndialect = "llama.cpp"'}, "none but a server of vLLM gives one back",
+    ),
+    "a card of an encoder": (
+        {'[local."timm/ViT-B-16-SigLIP"]': '[local."timm/ViT-B-16-SigLIP"]\ncard = "0"'}, "an encoder gives none back",
+    ),
+    "too little context": (
+        {'backend = "server"': 'backend = "vllm"\ncontext = 100'}, "generation.writer.context' is 100",
+    ),
     "an unknown dialect": ({'dialect = "vllm"': 'dialect = "sglang"'}, "dialect' is 'sglang'"),
 }  # fmt: skip
 
@@ -67,6 +76,26 @@ def test_a_mistake_is_one_sentence_that_names_the_key(mistake: str) -> None:
     assert "\n" not in str(caught.value)
     assert "me:it" not in str(caught.value), "no error shows a password"
     assert str(caught.value).startswith(f"{FILE}: ")
+
+
+def test_a_chat_model_of_vllm_in_process_has_a_place_and_no_server() -> None:
+    of_writer_and_critic = {
+        'backend = "server"': 'backend = "vllm"',
+        'asked when the deterministic checks find nothing; "checks": nobody is asked\nbackend = "server"':
+            'asked\nbackend = "vllm"',
+        '[servers."Qwen/Qwen2.5-7B-Instruct"]':
+            '[local."Qwen/Qwen2.5-7B-Instruct"]\nbatch = 64\npython = "/opt/python"\n#',
+        'urls = ["http://127.0.0.1:8000/v1"]': "#",
+        "at_once = 64": "#",
+        "timeout = 300": "#",
+        'dialect = "vllm"': "#",
+    }  # fmt: skip
+    settings = parse("vllm", of_writer_and_critic)
+    assert settings.generation.writer.backend == settings.generation.critic.backend == "vllm"
+    place = settings.local["Qwen/Qwen2.5-7B-Instruct"]
+    assert (place.batch, place.python, place.memory) == (64, "/opt/python", None)
+    elsewhere = parse("vllm", {**of_writer_and_critic, "batch = 64": "batch = 8", "/opt/python": "/usr/bin/python"})
+    assert elsewhere.generation == settings.generation
 
 
 def test_a_model_without_a_server_is_told_how_to_name_one() -> None:
