@@ -28,6 +28,8 @@ def init(*, lake_path: Path, profile: str, seed: int, topics: Path | None, repor
     from flows.lakes import make_lake, make_lake_of
     from flows.topics.report import check_report_path
 
+    if report and (topics is None or str(topics) == NONE):
+        raise click.UsageError("--report tells what became of a file of topics: name one by --topics.")
     if report:
         check_report_path(report)
     found = None
