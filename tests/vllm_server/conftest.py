@@ -1,6 +1,6 @@
 """Two servers for all tests of this folder, started once, side by side; their logs stand beside a test that fails."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -38,12 +38,10 @@ def view_server(servers: list[VllmServer]) -> VllmServer:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what the servers said last beside a test that failed."""
-    del call
     report = yield
     if report.failed:
-        report.sections += [
-            (f"log of {each.served.name}", each.last_words()) for each in item.config.stash.get(SERVERS, [])
-        ]
+        for server in item.config.stash.get(SERVERS, []):
+            report.sections.append((f"log of {server.served.name}", server.last_words()))
     return report

@@ -14,6 +14,8 @@ from storage.records import CallRow
 from storage.spool import read_calls_of
 from tests.vllm_server.servers import CHAT, VIEWER, VllmServer
 
+# A server of Prefect that starts beside busy servers of vLLM may take minutes.
+ENVIRONMENT = os.environ | {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "600"}
 COMMAND = Path(sys.executable).with_name("interlake")
 NOWHERE = "http://127.0.0.1:9/v1"
 SECONDS = 1500.0  # many times what any command here takes
@@ -87,7 +89,7 @@ def move_servers_away(path: Path, *servers: VllmServer) -> None:
 def run(*words: object) -> str:
     """A command of interlake that succeeds, and what it says."""
     done = subprocess.run(
-        [COMMAND, *map(str, words)], env=os.environ, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        [COMMAND, *map(str, words)], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"interlake {words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"

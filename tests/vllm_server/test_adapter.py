@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -96,7 +96,15 @@ def request_for(server: VllmServer, *messages: Message, reply: type[Reply] | Non
     )
 
 
-REAL = {
+def check_shape(reply: ChatReply, shape: type[Reply]) -> None:
+    """A reply that ended by itself is JSON of its shape."""
+    assert reply.finish_reason == "stop"
+    schema = schema_of(shape)
+    assert isinstance(schema, dict)
+    jsonschema.validate(json.loads(reply.text), schema)
+
+
+REAL: Mapping[str, tuple[Sequence[Message], type[Reply], str]] = {
     "question": (draft_question("an owl", "Ask what it looks like.", []), QuestionReply, "question"),
     "answer": (draft_answer("an owl", "What does an owl look like?", []), AnswerReply, "answer"),
     "caption": (
@@ -115,8 +123,7 @@ def test_every_real_prompt_of_the_texts_is_answered_in_the_shape_of_its_schema(
     asked = request_for(chat_server, *messages, reply=shape)
     asked = replace(asked, sampling=replace(SAMPLING, max_tokens=MAX_TOKENS[room]))
     (reply,) = ask(chat_server, asked)
-    assert reply.finish_reason == "stop"
-    jsonschema.validate(json.loads(reply.text), schema_of(shape))
+    check_shape(reply, shape)
     assert reply.prompt_tokens > 50
     assert 0 < reply.completion_tokens <= MAX_TOKENS[room]
 
@@ -129,8 +136,7 @@ def test_a_picture_is_criticised_in_the_shape_of_the_schema(view_server: VllmSer
     ]
     replies = ask(view_server, *asked)
     for reply in replies:
-        assert reply.finish_reason == "stop"
-        jsonschema.validate(json.loads(reply.text), schema_of(Critique))
+        check_shape(reply, Critique)
     assert len({reply.text for reply in replies}) > 1
 
 

@@ -19,6 +19,7 @@ from storage.records import CallRow
 from tests.flows.test_build import assert_conserved
 from tests.vllm_server.lakes import (
     COMMAND,
+    ENVIRONMENT,
     FOUR,
     SECONDS,
     asked_of,
@@ -155,7 +156,7 @@ def building(path: Path, said: Path) -> Iterator[tuple[subprocess.Popen[bytes], 
     with said.open("wb") as out:
         build = subprocess.Popen(
             [COMMAND, "build", "--lake", path, *FOUR],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
         yield build, lambda: progress_of(path)
