@@ -56,7 +56,8 @@ class Wordbook:
 
     def _find(self, text: str) -> list[int]:
         """The rows of a text's words, of a plural that is not there its singular."""
-        plain = unicodedata.normalize("NFKD", text.casefold())
+        apart = unicodedata.normalize("NFKD", text.casefold())
+        plain = "".join(character for character in apart if not unicodedata.combining(character))
         words = [word for word in re.findall(r"[a-z]+", plain) if word not in STOP_WORDS]
         rows = (self._rows.get(word, self._rows.get(strip_plural(word))) for word in words)
         return [row for row in rows if row is not None]
