@@ -1,4 +1,4 @@
-"""What English words mean, roughly: a vector of small whole numbers for each of 24,865 common words. Knows nothing of topics.
+"""What English words mean, roughly: small whole numbers for each of 24,865 common words. Knows nothing of topics.
 
 The vectors are those that SmolLM2 begins with when it reads a word, turned, rounded to 2 bits and weighted by how rare
 the word is; `flows/topics/wordbook_making.py` made them. Whole numbers add up to the same on every machine.
