@@ -107,8 +107,8 @@ def test_the_chain_of_the_peers_is_run_by_a_bare_client_and_all_of_its_calls_are
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     small = ["--samples", "5", "--zero-rows", "3", "--mean", "0.02", "--at-once", "2"]
-    assert pipeline.main(["--part", "peers", *small, "--peers", "bare aiohttp"]) == 0
+    assert pipeline.main(["--part", "peers", *small, "--peers", "aiohttp"]) == 0
     ((tool, _, _, rows, wall, ideal, *_, rate, _, _),) = rows_of(capsys.readouterr().out)
-    assert (tool, rows) == ("bare aiohttp", "5")
+    assert (tool, rows) == ("aiohttp", "5")
     assert float(wall) >= float(ideal) > 0
     assert rate.endswith("(3 rows)")

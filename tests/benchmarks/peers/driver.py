@@ -66,7 +66,7 @@ class Peer:
 
 
 PEERS = (
-    Peer(name="bare aiohttp", module="bare", requirements=()),
+    Peer(name="aiohttp", module="bare", requirements=()),
     Peer(name="DataDesigner", module="designer", requirements=("data-designer==0.9.7",)),
     Peer(name="Curator", module="curator", requirements=("bespokelabs-curator==0.1.31",)),
     Peer(name="distilabel", module="distil", requirements=("distilabel[openai]==1.5.3", "requests")),
