@@ -6,6 +6,7 @@ Python of that environment; knows nothing of interlake. Equal packages give equa
 writes FOLDER/smollm2 (the weights in the GGUF file, as safetensors) and FOLDER/tiny-viewer (a random vision model).
 """
 
+import importlib
 import os
 import shutil
 import sys
@@ -31,6 +32,7 @@ def main() -> None:
     gguf, folder = Path(sys.argv[1]), Path(sys.argv[2])
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
     install_hook(Path(sysconfig.get_path("purelib")))
+    importlib.import_module(HOOK)  # this start of Python came too early for it
     folder.mkdir(parents=True, exist_ok=True)
     make_whole(folder / "smollm2", lambda part: convert_chat(gguf, part))
     make_whole(folder / "tiny-viewer", lambda part: make_viewer(folder / "smollm2", part))
