@@ -2,7 +2,8 @@
 
 `python -m tests.benchmarks.pipeline.sampled OUT.json build --lake …` counts by thread what was at work, and writes
 it as JSON. A frame counts for the nearest of its callers, itself first, that one of GROUPS knows: so `json` called to
-read a reply counts for the reading of replies.
+read a reply counts for the reading of replies. What stands for `asyncio` is told by function: `events._run` is where a
+task's own code in C is at work, a parser or a future for instance.
 """
 
 import sys
@@ -15,6 +16,7 @@ import orjson
 
 EVERY = 0.005
 IDLE = "waits"
+ASYNCIO = "asyncio"
 GROUPS = (
     ("/selectors.py", IDLE),
     ("/queue.py", IDLE),
@@ -31,6 +33,9 @@ GROUPS = (
     ("/flows/recorder.py", "recorder"),
     ("/flows/hearing.py", "recorder"),
     ("/flows/engine.py", "engine and gate"),
+    ("/flows/intake.py", "engine and gate"),
+    ("/flows/absences.py", "engine and gate"),
+    ("/flows/cards.py", "engine and gate"),
     ("/flows/run.py", "run: counts, progress, budget"),
     ("/flows/budget.py", "run: counts, progress, budget"),
     ("/flows/progress.py", "run: counts, progress, budget"),
@@ -40,6 +45,8 @@ GROUPS = (
     ("/models/fakes.py", "stand-ins: pictures and vectors"),
     ("/models/picture.py", "stand-ins: pictures and vectors"),
     ("/models/", "other models"),
+    ("/aiohttp/", "aiohttp"),
+    ("/yarl/", "aiohttp"),
     ("/httpx/", "httpx"),
     ("/httpcore/", "httpcore"),
     ("/h11/", "h11"),
@@ -51,7 +58,7 @@ GROUPS = (
     ("/dedup/", "commit"),
     ("/storage/", "commit"),
     ("/flows/", "other flows"),
-    ("/asyncio/", "asyncio"),
+    ("/asyncio/", ASYNCIO),
     ("/threading.py", IDLE),
 )
 ENGINE = "interlake-engine"
@@ -83,7 +90,7 @@ def group_of(frame: FrameType | None) -> str:
         name = frame.f_code.co_filename
         for part, group in GROUPS:
             if part in name:
-                return group
+                return f"{group}, {Path(name).stem}.{frame.f_code.co_name}" if group == ASYNCIO else group
         frame = frame.f_back
     return "other"
 
