@@ -40,7 +40,7 @@ class Ruling:
         Turns in `told` do so by a person's word.
         """
         for sample_id, failure in samples.items():
-            yield self._failed(sample_id, failure) if failure else self._settled(sample_id, decision)
+            yield self._dropped(sample_id, failure) if failure else self._settled(sample_id, decision)
         for sample_id, turn in freed:
             yield self._row(sample_id, turn, kind=self.kind, outcome="kept")
         for duplicate in decision.duplicates:
@@ -49,13 +49,13 @@ class Ruling:
             yield row
             yield DuplicateRow(**self.pair(row.decision_id, duplicate))
 
-    def _failed(self, sample_id: str, failure: Failure) -> DecisionRow:
+    def _dropped(self, sample_id: str, failure: Failure) -> DecisionRow:
         return DecisionRow(
             decision_id=derive_id("decision", sample_id, None, self.version),
             sample_id=sample_id,
             turn=None,
             kind=self.kind,
-            outcome="failed",
+            outcome=failure.outcome,
             stage=failure.stage,
             reason=failure.reason,
             evidence=failure.evidence,

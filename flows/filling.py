@@ -1,8 +1,10 @@
 """Filling one slot: the dialogue that belongs to it, asked for by whatever recorder and cast there are."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
+from flows.judge.build_judge import find_rejection, hear_dialogue
 from flows.plan import PlannedSlot
 from flows.recorder import Recorder
 from flows.seir.asking import Asker
@@ -19,7 +21,10 @@ def known_templates() -> Mapping[str, Template]:
 
 
 async def fill_slot(slot: PlannedSlot, *, cast: Cast, recorder: Recorder, settings: GenerationSettings) -> Dialogue:
-    """Write the dialogue of a slot; KeyError for a template that is not shipped, errors of models pass through."""
+    """Write the dialogue of a slot, and have it judged where the cast has judges.
+
+    KeyError for a template that is not shipped, errors of models pass through.
+    """
     asker = Asker(
         cast=cast,
         recorder=recorder,
@@ -30,4 +35,10 @@ async def fill_slot(slot: PlannedSlot, *, cast: Cast, recorder: Recorder, settin
     )
     templates = [(name, known_templates()[name].ask(slot.topic)) for name in slot.templates]
     brief = Brief(sample_id=slot.sample_id, topic=slot.topic, templates=templates)
-    return await Playwright(asker=asker, brief=brief).write()
+    playwright = Playwright(asker=asker, brief=brief)
+    dialogue = await playwright.write()
+    if cast.bench is None or dialogue.failure is not None:
+        return dialogue
+    verdicts = await hear_dialogue(slot.sample_id, playwright.history, cast.bench, recorder)
+    rejection = find_rejection(verdicts, cast.bench.floors)
+    return replace(dialogue, verdicts=(*dialogue.verdicts, *verdicts), failure=rejection)

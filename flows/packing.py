@@ -14,7 +14,7 @@ from flows.seir.dialogue import Dialogue, Failure
 from models.embedding import Vector
 from storage.lake import Lake
 from storage.packages import PackageDraft
-from storage.records import EmbeddingRow, IterationRow, Row, SampleRow, TurnRow
+from storage.records import EmbeddingRow, IterationRow, Row, SampleRow, TurnRow, VerdictRow
 from storage.spool import RecordedCall
 from storage.versions import Version
 
@@ -97,7 +97,7 @@ def there_already(lake: Lake, batch: FinishedBatch, head: Version) -> set[RowKey
     retried = [slot.sample_id for slot, _ in batch.work if slot.retry]
     if not retried:
         return set()
-    kinds: tuple[type[Row], ...] = (SampleRow, TurnRow, EmbeddingRow, IterationRow)
+    kinds: tuple[type[Row], ...] = (SampleRow, TurnRow, EmbeddingRow, IterationRow, VerdictRow)
     return {
         (kind.table, key)
         for kind in kinds

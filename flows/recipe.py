@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flows.judge.seating import bench_of, judge_of
 from flows.recorder import model_id
 from flows.seir.checks import CHECKS_VERSION
 from flows.seir.prompts import PROMPTS_VERSION, prompts_sha256
@@ -42,11 +43,17 @@ def write_recipe(settings: Settings, roles: Mapping[str, ModelIdentity]) -> Reci
     """The recipe of these settings with these models: names and revisions, prompts, sampling, turns and rounds."""
     generation: dict[str, Json] = {
         "settings": _generation(settings),
-        "models": {role: _who(roles[role]) for role in sorted(roles) if role != "encoder"},
+        "models": {role: _who(roles[role]) for role in sorted(roles) if _makes(role)},
         "prompts": {"version": PROMPTS_VERSION, "sha256": prompts_sha256()},
         "checks": CHECKS_VERSION,
     }
-    return _recipe(canonical_text(generation), canonical_text(_selection(settings, roles["encoder"])))
+    selection = _selection(settings, roles["encoder"])
+    judge = settings.judge
+    if judge.is_asked_by_builds:
+        judges = bench_of(judge, roles).recipe()
+        generation |= {"judge": judges} if judge.choose == "best" else {}
+        selection |= {"judge": {"floors": judge.floors.given(), "by": judges}} if judge.floors.given() else {}
+    return _recipe(canonical_text(generation), canonical_text(selection))
 
 
 def _generation(settings: Settings) -> Json:
@@ -87,7 +94,12 @@ def write_judging(judges: Json) -> Recipe:
 
 def licences_of(roles: Mapping[str, ModelIdentity]) -> str:
     """Canonical JSON: the licence of each model that has a part in what a sample says and shows, by role."""
-    return canonical_text({role: identity.licence for role, identity in roles.items() if role != "encoder"})
+    return canonical_text({role: identity.licence for role, identity in roles.items() if _makes(role)})
+
+
+def _makes(role: str) -> bool:
+    """Whether a role has a part in what a sample says and shows; who compares or judges has none."""
+    return role != "encoder" and judge_of(role) is None
 
 
 def _who(identity: ModelIdentity) -> Json:

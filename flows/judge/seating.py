@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flows.judge.candidate import Judge
 from flows.judge.model_judge import ModelJudge, Punctual, sampling_with_room
 from flows.judge.signals import SignalsJudge
-from flows.judge_settings import JudgeEntry, JudgeSettings
-from models.chat import ChatModel
+from flows.judge_settings import Floors, JudgeEntry, JudgeSettings
+from models.chat import ChatModel, ChatReply, ChatRequest
 from models.identity import Json, ModelIdentity
 
 ROLE = "judge:"
@@ -22,6 +22,9 @@ class Bench:
 
     judges: tuple[Judge, ...] = ()
     repeats: int = 1
+    floors: Floors = field(default_factory=Floors)
+    chooses: bool = False
+    """Whether it chooses between the drafts of a build."""
 
     def repeats_of(self, judge: Judge) -> range:
         """The numbers of a judge's repeats; one that takes no seed is asked once."""
@@ -56,7 +59,24 @@ def seat_judge(entry: JudgeEntry, settings: JudgeSettings, model: ChatModel) -> 
 def seat_bench(settings: JudgeSettings, models: Mapping[str, ChatModel]) -> Bench:
     """The judges that have models, each by the name of its judge, in the order of the settings."""
     judges = tuple(seat_judge(entry, settings, models[entry.name]) for entry in settings.judges if entry.name in models)
-    return Bench(judges=judges, repeats=settings.repeats)
+    return Bench(judges=judges, repeats=settings.repeats, floors=settings.floors, chooses=settings.choose == "best")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A model of which only its name is wanted."""
+
+    identity: ModelIdentity
+    at_once: int = 1
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        raise AssertionError(f"{self.identity.name} was to be named, not asked {request.key()}")
+
+
+def bench_of(settings: JudgeSettings, roles: Mapping[str, ModelIdentity]) -> Bench:
+    """The judges whose models are among some roles, to be named and not to be asked."""
+    known = {name: KnownModel(identity) for role, identity in roles.items() if (name := judge_of(role))}
+    return seat_bench(settings, known)
 
 
 def family_of(name: str) -> frozenset[str]:

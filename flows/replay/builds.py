@@ -23,11 +23,21 @@ from flows.review.nearby import near_rows
 from storage.embeddings import embedded_turns
 from storage.lake import Lake
 from storage.packages import PackageDraft
-from storage.records import DecisionRow, DuplicateRow, EmbeddingRow, IterationRow, NearRow, Row, SampleRow, TurnRow
+from storage.records import (
+    DecisionRow,
+    DuplicateRow,
+    EmbeddingRow,
+    IterationRow,
+    NearRow,
+    Row,
+    SampleRow,
+    TurnRow,
+    VerdictRow,
+)
 from storage.tables import Among
 from storage.versions import Version
 
-MADE: tuple[type[Row], ...] = (IterationRow, TurnRow, EmbeddingRow)
+MADE: tuple[type[Row], ...] = (IterationRow, TurnRow, EmbeddingRow, VerdictRow)
 SAID: tuple[type[Row], ...] = (SampleRow, DecisionRow, DuplicateRow, NearRow)
 
 
@@ -114,7 +124,8 @@ class BuildReplay:
         if not newcomers:
             return Decision()
         made = batch.failures().keys()
-        others = [name for name, outcome in self._outcomes.items() if name not in made and outcome != "failed"]
+        compared = [name for name, outcome in self._outcomes.items() if outcome in ("kept", "duplicate")]
+        others = [name for name in compared if name not in made]
         newcomers += self._recorded(others)
         self._index.catch_up(self._before)
         return decide(self._index.turns, newcomers, self._ruling().thresholds(), excused=self._claimed.excused())
@@ -144,7 +155,7 @@ class BuildReplay:
         for version, is_retry in ((self._added, False), (self._version, True)):
             wanted = [each.slot.sample_id for each in rehearsed if bool(each.slot.retry) == is_retry]
             for row in self._rows(kind, version, wanted) if wanted else ():
-                found.setdefault(str(row.identity()[0]), []).append(row)
+                found.setdefault(str(getattr(row, "sample_id")), []).append(row)  # noqa: B009 - a row of any table
         return found
 
     def _first_difference(

@@ -9,7 +9,7 @@ from flows.recipe_changes import compare, leaves
 from flows.redeciding import MOVE, RETHRESHOLD
 from flows.replay.differences import Difference
 from flows.replay.past import PastRun
-from flows.replay.verdicts import recorded_bench
+from flows.replay.recorded import recorded_bench
 from storage.reviews import REVIEW
 
 

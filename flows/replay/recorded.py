@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
+from flows.judge.seating import Bench, judge_of, seat_bench
+from flows.replay.past import PastRun
 from flows.studio import Cast
 from models.chat import ChatReply, ChatRequest
 from models.drawing import Drawing, DrawRequest
@@ -40,6 +42,12 @@ class RecordedModel:
 
 def _refuse(request: Json) -> NoReturn:
     raise NeverRecordedError(request)
+
+
+def recorded_bench(run: PastRun) -> Bench:
+    """The judges of a run that is over."""
+    models = {name: RecordedModel(identity) for role, identity in run.roles.items() if (name := judge_of(role))}
+    return seat_bench(run.settings.judge, models)
 
 
 def recorded_cast(roles: Mapping[str, ModelIdentity]) -> Cast:

@@ -11,7 +11,7 @@ from flows.plan import PlannedSlot
 from flows.recorder import Address, Answer, Asked, Recorder
 from flows.replay.differences import Difference, altered, never_recorded, place_of
 from flows.replay.past import PastRun
-from flows.replay.recorded import NeverRecordedError, recorded_cast
+from flows.replay.recorded import NeverRecordedError, recorded_bench, recorded_cast
 from flows.replay.tape import RecordedTape
 from flows.seir.dialogue import Dialogue
 from storage.calls import AlteredCall, examine_calls
@@ -85,7 +85,8 @@ class Rehearsal:
 
     async def _fill(self, slot: PlannedSlot, tape: RecordedTape) -> Dialogue:
         recorder = Recorder(tape=tape, desk=let_through, run_id=self._run.start.run_id, patience=0)
-        cast = recorded_cast(self._run.roles)
+        judges = recorded_bench(self._run)
+        cast = replace(recorded_cast(self._run.roles), bench=judges if judges.judges else None)
         return await fill_slot(slot, cast=cast, recorder=recorder, settings=self._run.settings.generation)
 
     def _unknown_template(self, slot: PlannedSlot) -> Difference | None:

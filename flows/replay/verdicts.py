@@ -5,12 +5,11 @@ from collections.abc import Collection, Iterator, Sequence
 
 from flows.judge.asked import JUDGE, Hearing, Subject, hear, rows_of
 from flows.judge.docket import CaseFiles
-from flows.judge.seating import Bench, judge_of, seat_bench
 from flows.recorder import Recorder
 from flows.replay.differences import Difference, altered, never_recorded, rows_that_differ
 from flows.replay.hashing import hash_again
 from flows.replay.past import NotReplayable, PastRun
-from flows.replay.recorded import NeverRecordedError, RecordedModel
+from flows.replay.recorded import NeverRecordedError, recorded_bench
 from flows.replay.rehearsal import let_through
 from flows.replay.report import ReplayedVersion
 from flows.replay.tape import RecordedTape
@@ -20,12 +19,6 @@ from storage.packages import PackageDraft
 from storage.records import VerdictRow
 from storage.spool import RecordedCall
 from storage.versions import Version
-
-
-def recorded_bench(run: PastRun) -> Bench:
-    """The judges of a run that is over, over models that only repeat themselves."""
-    models = {name: RecordedModel(identity) for role, identity in run.roles.items() if (name := judge_of(role))}
-    return seat_bench(run.settings.judge, models)
 
 
 class VerdictReplay:

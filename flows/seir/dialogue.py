@@ -2,8 +2,10 @@
 view; what it leaves behind are rows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
+from flows.judge.choosing import candidate_of, choose_round, hear_drafts
 from flows.recorder import model_id
 from flows.seir.asking import Asker, Place, SlotFailedError
 from flows.seir.checks import Finding, check_answer, check_question, only_repeats
@@ -25,7 +27,7 @@ from models.chat import Message
 from models.embedding import Vector
 from models.picture import Picture
 from storage.canonical import canonical_text, sha256_hex
-from storage.records import EmbeddingRow, IterationRow, Row, TurnRow
+from storage.records import EmbeddingRow, IterationRow, Row, TurnRow, VerdictRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +41,12 @@ class Brief:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a dialogue could not be finished; `evidence` is canonical JSON."""
+    """Why a dialogue could not be finished, or is not good enough (`rejected`); `evidence` is canonical JSON."""
 
     stage: str
     reason: str
     evidence: str
+    outcome: Literal["failed", "rejected"] = "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +59,10 @@ class Dialogue:
     iterations: Sequence[IterationRow]
     vectors: Mapping[str, Vector]
     failure: Failure | None
+    verdicts: Sequence[VerdictRow] = ()
 
     def rows(self) -> tuple[Row, ...]:
-        return (*self.turns, *self.embeddings, *self.iterations)
+        return (*self.turns, *self.embeddings, *self.iterations, *self.verdicts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Playwright:
     embeddings: list[EmbeddingRow] = field(default_factory=list)
     iterations: list[IterationRow] = field(default_factory=list)
     vectors: dict[str, Vector] = field(default_factory=dict)
+    verdicts: list[VerdictRow] = field(default_factory=list)
 
     async def write(self) -> Dialogue:
         """Write all turns, or as many as can be made; errors other than unusable content pass through."""
@@ -97,6 +102,7 @@ class Playwright:
             iterations=tuple(self.iterations),
             vectors=dict(self.vectors),
             failure=failure,
+            verdicts=tuple(self.verdicts),
         )
 
     async def _write_turn(self, turn: int, template_id: str, instruction: str) -> None:
@@ -213,12 +219,35 @@ class Playwright:
         def at(number: int, purpose: str) -> Place:
             return Place(turn=turn, stage="image", round=number, purpose=purpose)
 
-        last = None
+        rounds: list[Round[Illustration]] = []
         async for done in refine(Stage(draft=draft, critique=critique, rewrite=rewrite), ask.settings.rounds.image):
-            last = done
+            rounds.append(done)
             self._note(turn, "image", done, caption=done.draft.caption, image_sha256=done.draft.picture.sha256)
-        assert last is not None, "a stage has at least one round"
-        return last.draft, last.number
+        chosen = await self._choose(turn, question, reply, rounds)
+        return rounds[chosen].draft, chosen
+
+    async def _choose(self, turn: int, question: str, reply: AnswerReply, rounds: Sequence[Round[Illustration]]) -> int:
+        """The round whose picture the sample uses: the last one, or the best where a judge is to choose."""
+        bench = self.asker.cast.bench
+        if bench is None or not bench.chooses:
+            return rounds[-1].number
+        drafts = {
+            done.number: candidate_of(
+                PastTurn(
+                    question=question, answer=reply.answer, caption=done.draft.caption, picture=done.draft.picture
+                ),
+                self.history,
+            )
+            for done in rounds
+        }
+        sample_id, recorder = self.brief.sample_id, self.asker.recorder
+        said = await hear_drafts(drafts, sample_id=sample_id, turn=turn, stage="image", bench=bench, recorder=recorder)
+        self.verdicts += said
+        chosen = choose_round(list(drafts), said)
+        for place, row in enumerate(self.iterations):
+            if (row.turn, row.stage) == (turn, "image"):
+                self.iterations[place] = replace(row, chosen=row.round == chosen)
+        return chosen
 
     async def _criticise(self, place: Place, prompt: Sequence[Message], draft: str) -> Remark:
         """What the text critic says of a draft in which the checks found nothing; an echo of it says nothing."""

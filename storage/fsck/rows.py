@@ -112,9 +112,12 @@ def _bad_pictures(stock: Stock) -> Iterator[Finding]:
 
 
 def check_rounds(stock: Stock) -> Seen:
-    """Rounds count on from 0, a stage stops in its last one, which is the chosen one; kept samples are complete."""
+    """Rounds count on from 0, a stage stops in its last one, one round of it is chosen; kept samples are complete.
+
+    Another round than the last is chosen only in the image stage, where verdicts on its drafts say so.
+    """
     rounds = stock.frame(IterationRow, ["sample_id", "turn", "stage", "round", "stopped", "chosen"])
-    chains = _chains(rounds)
+    chains = _chains(rounds, _judged_drafts(stock))
     findings = [*_broken_chains(chains), *_incomplete(stock, chains)]
     return Seen(
         looked_at=f"{counted(rounds.height, 'round')} of {counted(chains.height, 'stage')}",
@@ -122,9 +125,17 @@ def check_rounds(stock: Stock) -> Seen:
     )
 
 
-def _chains(rounds: pl.DataFrame) -> pl.DataFrame:
-    """One row a stage: how its rounds look from afar."""
+def _judged_drafts(stock: Stock) -> pl.DataFrame:
+    """The stages whose drafts have verdicts, `is_judged` being true."""
+    verdicts = stock.frame(VerdictRow, ["sample_id", "turn", "stage"]).filter(pl.col("stage").is_not_null())
+    return verdicts.select("sample_id", "turn", "stage", is_judged=pl.lit(value=True)).unique()
+
+
+def _chains(rounds: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
+    """One row a stage: how its rounds look from afar. Of a stage with judged drafts any one round may be chosen."""
     stopped = pl.col("stopped").is_not_null()
+    is_judged = pl.col("is_judged").fill_null(value=False).any()
+    rounds = rounds.join(judged, on=["sample_id", "turn", "stage"], how="left", maintain_order="left")
     return rounds.group_by("sample_id", "turn", "stage", maintain_order=True).agg(
         rounds=pl.len(),
         different=pl.col("round").n_unique(),
@@ -132,7 +143,9 @@ def _chains(rounds: pl.DataFrame) -> pl.DataFrame:
         last=pl.col("round").max(),
         stops=stopped.sum(),
         stopped_at=pl.col("round").filter(stopped).max(),
-        strange_choices=(pl.col("chosen") != stopped).sum(),
+        strange_choices=pl.when(is_judged & stopped.any())
+        .then((pl.col("chosen").sum().cast(pl.Int64) - 1).abs())
+        .otherwise((pl.col("chosen") != stopped).sum()),
     )
 
 
@@ -144,7 +157,7 @@ def _broken_chains(chains: pl.DataFrame) -> Iterator[Finding]:
     for wrong, what in (
         (~whole, "has rounds that do not follow one another from 0"),
         (~ended, "stops before its last round"),
-        (pl.col("strange_choices") > 0, "has a chosen round other than the one in which it stopped"),
+        (pl.col("strange_choices") > 0, "has a chosen round other than the one in which it stopped, or more than one"),
     ):
         for row in chains.filter(wrong).iter_rows(named=True):
             yield Finding(where=_place(row["sample_id"], row["turn"], row["stage"]), what=what)
