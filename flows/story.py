@@ -20,6 +20,7 @@ _ORDER = {
     "calls": "turn, CASE stage WHEN 'question' THEN 0 WHEN 'answer' THEN 1 ELSE 2 END, round, purpose, attempt",
     "decisions": "version, turn NULLS FIRST",
     "duplicates": "turn",
+    "verdicts": "turn, stage NULLS FIRST, round, judge, version, repeat",
     "redundancy": "turn, version",
 }
 
@@ -36,6 +37,7 @@ class Story:
     calls: Sequence[Record]
     decisions: Sequence[Record]
     duplicates: Sequence[Record]
+    verdicts: Sequence[Record]
     redundancy: Sequence[Record]
 
 

@@ -116,6 +116,7 @@ def _print_story(story: "Story", pictures: Path | None) -> None:
         if number in repeating:
             _print_redundancy(out, repeating[number])
         _print_rounds(out, story, number, pictures)
+    _print_verdicts(out, story)
     _print_decisions(out, story)
     tokens = sum(row["completion_tokens"] or 0 for row in story.calls)
     seconds = sum(row["seconds"] for row in story.calls)
@@ -166,6 +167,19 @@ def _print_rounds(out: Any, story: "Story", turn: int, pictures: Path | None) ->
             )
         elif row["stopped"]:
             say(out, row["stopped"].replace("_", " "), style="green", indent=6)
+
+
+def _print_verdicts(out: Any, story: "Story") -> None:
+    if story.verdicts:
+        say(out, "\nVerdicts (text, picture, quality, synergy; 0 to 5)", style="bold")
+    for row in story.verdicts:
+        draft = f", {row['stage']} round {row['round']}" if row["stage"] else ""
+        scores = " ".join(
+            f"{name} {'unknown' if row[name] is None else format(row[name], 'g')}"
+            for name in ("tcc", "icc", "iq", "its")
+        )
+        why = f" {row['unknown']}" if row["unknown"] != "{}" else ""
+        say(out, f"turn {row['turn']}{draft}, {row['judge']}, repeat {row['repeat']}: {scores}{why}", indent=2)
 
 
 def _print_decisions(out: Any, story: "Story") -> None:

@@ -93,11 +93,13 @@ SHIPPED = {
     "build-nightly": ("build_lake", "flows/build.py", "nightly", "0 2 * * *", {"interlake", "build"}),
     "maintain-weekly": ("maintain_lake", "flows/maintain.py", "weekly", "0 5 * * 0", {"interlake", "maintenance"}),
     "audit-weekly": ("replay_lake", "flows/audit.py", "weekly", "0 8 * * 0", {"interlake", "audit"}),
+    "judge-weekly": ("judge_lake", "flows/judge_lake.py", "weekly", "0 11 * * 0", {"interlake", "judge"}),
 }
 PARAMETERS = {
     "build-nightly": {"lake": "./lake", "new_topics": 5, "samples_per_topic": 2},
     "maintain-weekly": {"lake": "./lake", "least": 64},
     "audit-weekly": {"lake": "./lake", "since": 0},
+    "judge-weekly": {"lake": "./lake"},
 }
 every_deployment = pytest.mark.parametrize("name", SHIPPED)
 
