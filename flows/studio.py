@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from flows.cards import Card, Named, SharedChat, SharedPainter, Sleeper
 from flows.errors import UserError
 from flows.judge.seating import Bench, seat_bench
 from flows.pinning import repository_of
+from flows.place_settings import LocalSettings
 from flows.settings import (
     UNPINNED,
+    BatchedChat,
     ChecksAlone,
     ChosenModel,
     CriticSettings,
     DiffusedPictures,
-    LocalSettings,
     OpenClipSettings,
     ServedChat,
     Settings,
@@ -47,6 +49,12 @@ class Cast:
     encoder: Encoder
     bench: Bench | None = None
 
+    def room(self) -> int:
+        """How many requests those who write, draw and look bear at a time, all together; may change as they go."""
+        models: list[ChatModel | TextToImage] = [self.writer, self.painter, self.viewer]
+        models += [self.critic] if self.critic is not None else []
+        return sum({model.identity.name: model.at_once for model in models}.values())
+
     def roles(self) -> Mapping[str, ModelIdentity]:
         cast = {name: getattr(self, name) for name in self.__slots__ if name != "bench"}
         roles = {name: model.identity for name, model in cast.items() if model is not None}
@@ -63,6 +71,7 @@ class Studio:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._chats: dict[tuple[str, ...], ChatModel] = {}
+        self._cards: dict[str, Card] = {}
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Cast:
@@ -150,12 +159,13 @@ class Studio:
 
     async def _chat(self, key: str, settings: WriterSettings | CriticSettings | ViewerSettings) -> ChatModel:
         assert not isinstance(settings, ChecksAlone), "the checks are no model"
-        model = (settings.model, settings.revision) if isinstance(settings, ServedChat) else ()
-        who = (settings.backend, *model)
+        who = (settings.backend, *_ways(settings))
         if who not in self._chats:
             with _named(key, settings.backend):
                 if isinstance(settings, ServedChat):
                     self._chats[who] = await self._open_server(settings)
+                elif isinstance(settings, BatchedChat):
+                    self._chats[who] = await self._open_batches(settings)
                 else:
                     self._chats[who] = await self._open_embedded(settings.backend)
         return self._chats[who]
@@ -195,7 +205,36 @@ class Studio:
             )
         except ValueError as error:
             raise TerminalError(str(error)) from error
-        return await self._exits.enter_async_context(ServerChat(source))
+        chat = await self._exits.enter_async_context(ServerChat(source))
+        if place.card is None:
+            return chat
+        from models.server_sleep import ServerSleeper
+
+        return SharedChat(chat, self._on_card(place.card, chat, ServerSleeper(place.urls, source.api_key)))
+
+    async def _open_batches(self, settings: BatchedChat) -> ChatModel:
+        from models.vllm_batches import VllmBatches, VllmSite
+
+        place = self._place(settings)
+        try:
+            site = VllmSite(
+                python=Path(place.python) if place.python else None,
+                device=place.device,
+                memory=place.memory,
+                batch=place.batch,
+                window=place.window,
+                sleeps=place.card is not None and place.device.startswith("cuda"),
+            )
+        except ValueError as error:
+            raise TerminalError(f'[local."{settings.model}"]: {error}') from error
+        chat = VllmBatches(
+            await _weights(settings, repository_of(settings), place),
+            dtype=settings.dtype,
+            context=settings.context,
+            site=site,
+        )
+        await self._exits.enter_async_context(chat)
+        return SharedChat(chat, self._on_card(place.card, chat, chat)) if place.card else chat
 
     async def _open_pipeline(self, settings: DiffusedPictures) -> TextToImage:
         from models.diffusers_painter import DiffusersPainter, PipelineSite
@@ -203,7 +242,8 @@ class Studio:
         place = self._place(settings)
         site = PipelineSite(device=place.device, offload=place.offload, batch=place.batch, window=place.window)
         weights = await _weights(settings, repository_of(settings), place)
-        return await self._exits.enter_async_context(DiffusersPainter(weights, dtype=settings.dtype, site=site))
+        painter = await self._exits.enter_async_context(DiffusersPainter(weights, dtype=settings.dtype, site=site))
+        return SharedPainter(painter, self._on_card(place.card, painter, painter)) if place.card else painter
 
     async def _open_clip(self, settings: OpenClipSettings) -> Encoder:
         from models.open_clip_encoder import OpenClipEncoder
@@ -219,8 +259,24 @@ class Studio:
         )
         return await self._exits.enter_async_context(encoder)
 
+    def _on_card(self, name: str, model: Named, sleeper: Sleeper) -> Card:
+        """The card of this name, which one more model shares now."""
+        card = self._cards.setdefault(name, Card())
+        card.add(model.identity.name, sleeper)
+        return card
+
     def _place(self, settings: ChosenModel) -> LocalSettings:
         return self._settings.local.get(settings.model, LocalSettings())
+
+
+def _ways(settings: WriterSettings | CriticSettings | ViewerSettings) -> tuple[str, ...]:
+    """What tells two chat models of one backend apart."""
+    match settings:
+        case ServedChat():
+            return (settings.model, settings.revision)
+        case BatchedChat():
+            return (settings.model, settings.revision, settings.dtype, str(settings.context))
+    return ()
 
 
 async def _weights(settings: ChosenModel, name: str, place: LocalSettings) -> Weights:
