@@ -137,7 +137,8 @@ def test_a_batch_that_nobody_wants_is_stopped_and_the_process_goes_on(tmp_path: 
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            assert len(texts(await ask_all(chat, EIGHT[2:4]))) == 2
+            async with asyncio.timeout(60):
+                assert len(texts(await ask_all(chat, EIGHT[2:4]))) == 2
 
     asyncio.run(run())
     assert [line.split()[0] for line in diary(tmp_path)] == ["started", "hangs", "stopped"]
@@ -157,6 +158,30 @@ def test_closing_leaves_no_process_whatever_it_is_at(tmp_path: Path) -> None:
 
     (error,) = asyncio.run(run())
     assert isinstance(error, TransientError)
+    assert not is_there(int(diary(tmp_path)[0].split()[1]))
+
+
+def test_closing_ends_a_process_that_heeds_nothing(tmp_path: Path) -> None:
+    deaf = tmp_path / "deaf.py"
+    deaf.write_text(
+        "import time\nfrom models.vllm_child import serve, take_stdout\nfrom models.fake_vllm_child import FakeEngine\n"
+        "out = take_stdout()\n"
+        "class Deaf(FakeEngine):\n    def answer(self, requests, stop):\n"
+        "        self._note('hangs')\n        time.sleep(600)\n"
+        "serve(lambda load: Deaf(load, out), out)\n"
+    )
+
+    async def run() -> None:
+        chat = fake_vllm(tmp_path, script=deaf)
+        await chat.open()
+        asking = asyncio.ensure_future(ask_all(chat, EIGHT[:1]))
+        while "hangs" not in diary(tmp_path):
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            await chat.close()
+        assert isinstance((await asking)[0], TransientError)
+
+    asyncio.run(run())
     assert not is_there(int(diary(tmp_path)[0].split()[1]))
 
 
