@@ -30,7 +30,7 @@ VIEWER_TEMPLATE = (
 def main() -> None:
     """Make what is missing."""
     gguf, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     install_hook(Path(sysconfig.get_path("purelib")))
     importlib.import_module(HOOK)  # this start of Python came too early for it
     folder.mkdir(parents=True, exist_ok=True)
