@@ -33,7 +33,7 @@ VLLM_TESTS := tests/vllm_server
 FAULT_TESTS := tests/faults
 REPRODUCTION_TESTS := tests/reproduction
 # Of what make test has no time for; the longer suite of reproduction takes them along.
-LONG_TESTS := tests/test_benchmarks.py tests/flows/test_rethreshold.py tests/flows/test_budget.py tests/flows/test_cancelling.py
+LONG_TESTS := tests/test_benchmarks.py tests/flows/test_rethreshold.py tests/flows/test_budget.py tests/flows/test_cancelling.py tests/flows/test_judge_coverage.py
 E2E_TESTS := tests/e2e
 # A lake elsewhere is named in the commands that are shown.
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")

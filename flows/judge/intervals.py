@@ -142,7 +142,8 @@ def compare_paired(
     known = ~np.isnan(away)
     away, clusters = away[known], Clusters.by([name for name, is_known in zip(names, known, strict=True) if is_known])
     found = estimate_all({"mean": mean_of(away)}, clusters, seed=seed, resamples=resamples)["mean"]
-    p, least = _change_signs(np.bincount(clusters.of, weights=away, minlength=clusters.count), resamples, seed)
+    sums = np.bincount(clusters.of, weights=away, minlength=clusters.count).astype(np.float64)
+    p, least = _change_signs(sums, resamples, seed)
     return Paired(
         items=len(away),
         clusters=clusters.count,
