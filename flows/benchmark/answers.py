@@ -59,7 +59,7 @@ class GivenAnswer:
 
     def sha256(self) -> str:
         """The hash of all that a judge may see."""
-        return content_sha256([self.text, self.picture and self.picture.pixel_sha256, self.caption])
+        return content_sha256([self.text, self.picture.pixel_sha256 if self.picture else None, self.caption])
 
 
 class AnswerFolder:

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from flows.cli.benchmark import benchmark
 from flows.cli.build import build, plan
 from flows.cli.care import fsck, rebuild
 from flows.cli.dedup import dedup
@@ -63,6 +64,7 @@ for command in (
     review,
     call,
     judge,
+    benchmark,
     similar,
     sql,
     models,

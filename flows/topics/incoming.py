@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.benchmark.questions import find_question
 from flows.topics.catalogue import TopicEntry, fold_space
 from flows.topics.nested import read_json, read_json_lines
 from flows.topics.rows import Columns, RawRow, Refused, TopicFileError, Unusable, text_lines
@@ -103,6 +104,9 @@ class _Cleaner:
         name = clean_text(row.name, "topic")
         if not name:
             raise Unusable("the topic is empty", "name a topic there or delete the entry")
+        question = find_question(name)
+        if question:
+            raise Unusable(f"it is question {question} of the benchmark", "leave it out: it is there to measure by")
         return TopicEntry(
             name=name,
             category=self._path(row.category, "category") or self._category,
