@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from flows.cards import turn_of
-from flows.recorder import Answer, Asked
+from flows.recorder import Asked
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class Engine:
         """Start a coroutine on the engine's loop; its result or error arrives in the future."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    async def ask(self, model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def ask(self, model: Asked, send: Callable[[], Awaitable[T]]) -> T:
         """Send one request when the model has room for it, and the card that it may share."""
         async with self._gates.setdefault(model.identity.name, Gate(model)), turn_of(model):
             return await send()
