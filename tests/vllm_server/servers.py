@@ -1,10 +1,10 @@
 """Servers of vLLM as child processes: started, waited for, killed, started again on the same port, and ended."""
 
-import ctypes
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,8 @@ MODELS = ENVIRONMENT / "models"
 START_SECONDS = 600.0  # many times what a start takes; a server that ends is not waited for
 LOOK_SECONDS = 0.5
 SHOWN_BYTES = 6000
-DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
+# Becomes a command that is killed when its parent ends (PR_SET_PDEATHSIG). A preexec_fn would fork, which Lance minds.
+TIED = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
 CONTEXT = 2048  # tokens
 
 SWITCHES = {
@@ -144,13 +145,11 @@ def free_port() -> int:
 
 def _start(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     """A child with a process group of its own; it dies with this process, however that ends."""
-    libc = ctypes.CDLL(None)  # loaded here: after the fork only a call is safe
     return subprocess.Popen(
-        command,
+        [sys.executable, "-c", TIED, *command],
         env=os.environ | SWITCHES,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=lambda: libc.prctl(DEATH_SIGNAL, signal.SIGKILL),  # noqa: PLW1509
     )
