@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flows.cli.judge_trials import calibrate, controls
 from flows.cli.options import (
     LOCK_HELP,
     LOCK_SECONDS,
@@ -100,3 +101,7 @@ def _print_findings(found: "list[JudgeFindings]") -> None:
 
     rows = list(findings_table(found))
     print_table(list(rows[0]), [tuple(row.values()) for row in rows])
+
+
+judge.add_command(calibrate)
+judge.add_command(controls)

@@ -17,7 +17,7 @@ from flows.judge.alterations import ALTERATIONS, Alteration, Expected, PictureFi
 from flows.judge.asked import Subject
 from flows.judge.candidate import SCORES, Candidate, Verdict
 from flows.judge.docket import CaseFiles
-from flows.judge.intervals import Paired, compare_paired
+from flows.judge.intervals import Estimate, Paired, compare_paired
 from flows.judge.judging import JudgeSource
 from flows.judge.opened import Case, OpenedJudge, open_judge
 from flows.judge.signals import SignalsJudge
@@ -31,13 +31,15 @@ from storage.tables import Among
 
 Outcome = Literal["passed", "failed", "not told", "not measured"]
 SIGNIFICANT = 0.05
+SMALLEST_DROP = 0.5
+"""Half a level: a judge that is shown to fall by less where something is spoilt has not noticed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlScore:
     """One score under one control. `expected` is None for scores that the control says nothing of.
 
-    `not told`: so few samples could not show it; `not measured`: no pair had the score both times.
+    `not told`: so few samples do not show it; `not measured`: no pair had the score both times.
     """
 
     score: str
@@ -191,9 +193,17 @@ def outcome_of(expected: Expected, paired: Paired) -> Outcome:
     if paired.least_p >= SIGNIFICANT:
         return "not told"
     if expected == "lower":
-        return "passed" if away < 0 and p < SIGNIFICANT else "failed"
+        return _fallen(paired.difference, away, p)
     is_wrong = p < SIGNIFICANT and (away > 0 or expected == "same")
     return "failed" if is_wrong else "passed"
+
+
+def _fallen(difference: Estimate, away: float, p: float) -> Outcome:
+    """Passed where a fall is shown, failed where there is none, or one too small to matter; else nobody can tell."""
+    if away < 0 and p < SIGNIFICANT:
+        return "passed"
+    is_small = difference.low is not None and difference.low > -SMALLEST_DROP
+    return "failed" if away >= 0 or is_small else "not told"
 
 
 def _spread(opened: OpenedJudge, source: Source, repeats: int) -> Iterator[Spread]:

@@ -1,17 +1,13 @@
-"""Makes a report on near-duplicates: measures, draws, and writes a folder that is there whole or not at all."""
+"""Makes a report on near-duplicates: measures, draws, and writes the folder."""
 
 import csv
 import io
-import json
 import os
-import shutil
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dedup.nearness import Nearness, measure
-from flows.errors import UserError
 from flows.nearness.charts import draw_distribution, draw_plane, draw_precision
 from flows.nearness.decided import STATES, DecidedTurns, decided_turns, read_rules
 from flows.nearness.examples import read_examples, read_pictures
@@ -19,12 +15,13 @@ from flows.nearness.findings import Findings, NearPairs
 from flows.nearness.labels import read_labels
 from flows.nearness.page import render_page
 from flows.nearness.precision import Curve, draw_curves
+from flows.report_folder import ReportKind
 from storage.lake import Lake
 from storage.records import ModelRow
 from storage.versions import Version
 
-PAGE, NUMBERS, PICTURES = "index.html", "report.json", "pictures"
-KIND = "interlake dedup report"
+PAGE, PICTURES = "index.html", "pictures"
+KIND = ReportKind(name="interlake dedup report", numbers="report.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +41,7 @@ def make_report(path: Path, out: Path, asked: Asked) -> Findings:
     NoSuchThing for a version that is not there, LakeDamaged when a vector or picture is nowhere.
     """
     lake, out = Lake.open(path), Path(os.path.abspath(out))  # noqa: PTH100  a link is refused, not followed
-    refuse_foreign(out, path.resolve())
+    KIND.refuse_foreign(out, path.resolve())
     version = lake.version(asked.version)
     rules = read_rules(lake, version)
     with decided_turns(lake, version, rules.encoder) as decided:
@@ -63,7 +60,7 @@ def make_report(path: Path, out: Path, asked: Asked) -> Findings:
             labelled=len(labelled.same) if labelled else 0,
             curves=draw_curves(labelled.pairs, labelled.same, rules.thresholds) if labelled else (),
         )
-        _write(out, _files(lake, version, decided, near, found), found.json())
+        KIND.write(out, _files(lake, version, decided, near, found), found.json())
     return found
 
 
@@ -108,59 +105,3 @@ def curves_csv(curves: Sequence[Curve]) -> str:
             marks = (int(point.is_used), int(point == curve.best))
             writer.writerow((curve.kind, point.threshold, *numbers, *rates, point.f1, *marks))
     return text.getvalue()
-
-
-def refuse_foreign(out: Path, lake: Path) -> None:
-    """UserError unless nothing is at `out`, an empty folder, or a report with no files but its own; never in a lake."""
-    if out.is_relative_to(lake):
-        raise UserError(f"{out} lies in the lake; name a folder elsewhere")
-    if not out.exists() and not out.is_symlink():
-        return
-    if not out.is_dir() or out.is_symlink():
-        raise UserError(f"{out} is no folder; name one that is not there yet, or an earlier report")
-    there = {str(path.relative_to(out)) for path in out.rglob("*") if not path.is_dir() or path.is_symlink()}
-    if foreign := sorted(there - _listed(out / NUMBERS)):
-        raise UserError(
-            f"{out} holds {foreign[0]}, which is of no report; name a folder that is empty or not there yet"
-        )
-
-
-def _listed(path: Path) -> set[str]:
-    """The files of an earlier report by its own list; none when that is no report's."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {NUMBERS, *map(str, found["files"])} if found["kind"] == KIND else set()
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
-
-
-def _write(out: Path, files: Iterable[tuple[str, bytes]], numbers: Mapping[str, object]) -> None:
-    """Write beside `out`, then put in its place; what was there goes once the new report is there."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh, old = (out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.{kind}") for kind in ("new", "old"))
-    try:
-        names = [_write_file(fresh / name, data).relative_to(fresh).as_posix() for name, data in files]
-        listed = {"kind": KIND, **numbers, "files": sorted(names)}
-        _write_file(fresh / NUMBERS, json.dumps(listed, indent=1).encode())
-        _put(fresh, out, old)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _write_file(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
-
-
-def _put(fresh: Path, out: Path, old: Path) -> None:
-    """Rename; the earlier report comes back when that fails."""
-    if out.exists():
-        out.rename(old)
-    try:
-        fresh.rename(out)
-    except OSError:
-        if old.exists():
-            old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
