@@ -18,7 +18,7 @@ class ReportKind:
     numbers: str
 
     def refuse_foreign(self, out: Path, lake: Path) -> None:
-        """UserError unless `out` is not there, an empty folder, or a report with no files but its own; never in a lake."""
+        """UserError unless `out` is not there, is empty, or a report with no files but its own; never in a lake."""
         if out.is_relative_to(lake):
             raise UserError(f"{out} lies in the lake; name a folder elsewhere")
         if not out.exists() and not out.is_symlink():
