@@ -31,7 +31,7 @@ class BuildOptions:
     turns: int | None = None
     topics: str | None = None
     retry_failed: bool = False
-    when_exhausted: Literal["stop", "deepen"] | None = None
+    when_exhausted: Literal["stop", "deepen", "propose"] | None = None
     policy: Literal["even", "weighted", "gaps"] | None = None
     only: Sequence[str] | None = None
     quotas: Mapping[str, int] | None = None

@@ -25,7 +25,7 @@ def build_lake(
     turns: Annotated[int | None, Field(ge=1, le=10)] = None,
     topics: str | None = None,
     retry_failed: bool = False,
-    when_exhausted: Literal["stop", "deepen"] | None = None,
+    when_exhausted: Literal["stop", "deepen", "propose"] | None = None,
     policy: Literal["even", "weighted", "gaps"] | None = None,
     only: list[str] | None = None,
     quotas: dict[str, Annotated[int, Field(ge=0)]] | None = None,

@@ -20,7 +20,15 @@ from storage.lake import Lake
 from storage.lock import hold
 from storage.packages import PackageDraft
 from storage.records import ClaimRow, RunEndRow, RunStartRow
-from storage.slots import is_alive, run_lock, slot_states, unended_runs, unfinished_judgings, unfinished_moves
+from storage.slots import (
+    is_alive,
+    run_lock,
+    slot_states,
+    unended_runs,
+    unfinished_inquiries,
+    unfinished_judgings,
+    unfinished_moves,
+)
 from storage.steps import Step, reached
 from storage.versions import Version
 from storage.writing import writing
@@ -138,6 +146,7 @@ def tidy_runs(shop: Workshop) -> None:
         claims = shop.lake.scan(ClaimRow, head).select("slot_id", "run_id").collect()
         needed = set(claims.filter(pl.col("slot_id").is_in(open_slots.implode()))["run_id"])
         needed |= {*unfinished_moves(shop.lake, head), *unfinished_judgings(shop.lake, head)}
+        needed |= {*unfinished_inquiries(shop.lake, head)}
         for folder in shop.lake.runs.iterdir():
             if folder.is_dir() and folder.name not in needed and not is_alive(shop.lake, folder.name):
                 shutil.rmtree(folder)

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from flows.asked import BuildOptions
@@ -18,6 +19,7 @@ from flows.recipe import Recipe, write_recipe
 from flows.run import Run
 from flows.settings import FILE, Settings, read_settings
 from flows.studio import Cast, Studio
+from flows.topping_up import top_up
 from flows.workshop import Workshop
 from storage.lake import Lake
 from storage.versions import Version
@@ -39,12 +41,26 @@ def open_build(
     settings = asking(settings, options)
     only = add_topics(path, Path(options.topics)).topic_ids if options.topics else None
     request = build_request(settings, options, only_topics=only)
+    proposed: list[str] = []
+
+    def prepare(cast: Cast, engine: Engine, recipe: Recipe) -> None:
+        told = top_up(lake, settings, request, cast=cast, engine=engine, recipe=recipe, flow_run_id=flow_run_id)
+        proposed.extend(told)
 
     def planner(lake: Lake, version: Version, recipe: Recipe) -> Plan:
-        return plan_build(lake, version, recipe, request)
+        return replace(plan_build(lake, version, recipe, request), proposed=tuple(proposed))
 
     budget = Budget(calls=options.budget_calls, tokens=options.budget_tokens, seconds=options.budget_seconds)
-    return open_run(lake, planner, studio(settings), settings, kind="build", flow_run_id=flow_run_id, budget=budget)
+    return open_run(
+        lake,
+        planner,
+        studio(settings),
+        settings,
+        kind="build",
+        flow_run_id=flow_run_id,
+        budget=budget,
+        prepare=prepare if request.when_exhausted == "propose" else None,
+    )
 
 
 def open_lake(path: Path, *, turns: int | None = None, lock_timeout: float | None = None) -> tuple[Lake, Settings]:
@@ -109,8 +125,12 @@ def open_run(
     kind: str,
     flow_run_id: str | None,
     budget: Budget = UNBOUND,
+    prepare: Callable[[Cast, Engine, Recipe], None] | None = None,
 ) -> Iterator[Run]:
-    """Open the models, claim slots, and end the run whatever happens; a plan without slots leaves the lake as it is."""
+    """Open the models, claim slots, and end the run whatever happens; a plan without slots leaves the lake as it is.
+
+    `prepare` may change the lake before the claim.
+    """
     with ExitStack() as stack:
         engine = stack.enter_context(Engine())
         cast = stack.enter_context(open_cast(engine, studio))
@@ -119,6 +139,8 @@ def open_run(
         committer = Committer(shop)
         committer.catch_up()
         stack.callback(tidy_runs, shop)
+        if prepare:
+            prepare(cast, engine, recipe)
         stack.enter_context(living_run(shop))
         plan = claim_slots(shop, planner, kind=kind, flow_run_id=flow_run_id)
         run = Run(shop, cast=cast, engine=engine, committer=committer, plan=plan, meter=Meter(budget))

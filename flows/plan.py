@@ -13,6 +13,7 @@ from flows.recipe import Recipe
 from flows.topics.catalogue import Template, read_templates
 from flows.topics.deck import Deck, in_order
 from flows.topics.policy import choose_topics
+from flows.topics.spreading import Shortage, spread_shortage
 from flows.topics.wanted import Wanted
 from storage.canonical import canonical_text, derive_id, derive_seed
 from storage.lake import Lake
@@ -23,7 +24,7 @@ from storage.versions import Version
 _PICKED = ("topic_id", "name", "domain", "category", "samples", "reason")
 
 NOTHING_ASKED = "no new topics were asked for, no slot is open, none is to be tried again"
-EXHAUSTED = "{}; add topics, or let the build deepen those that there are (when_exhausted)"
+EXHAUSTED = "{}; add topics, or let the build deepen those that there are or propose others (when_exhausted)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ class BuildRequest:
     samples_per_topic: int
     turns: int
     retry_failed: bool
-    when_exhausted: Literal["stop", "deepen"]
+    when_exhausted: Literal["stop", "deepen", "propose"]
     only_topics: frozenset[str] | None = None
     plan: PlanSettings
 
@@ -94,7 +95,8 @@ class Plan:
     `resumed`, `retried` and `again` (made again by another recipe) count slots; `uncovered_left` counts topics that
     would still have no slot afterwards. `abandoned` are samples of another recipe that an interrupted run claimed and
     that nobody will make: the slot has one by the present recipe. `picks` are the new and deepened topics in order;
-    `exhausted` says in sentences what ran out. `nothing` is said when there are no slots.
+    `exhausted` says in sentences what ran out, `shortages` which categories a build that proposes asks for topics, and
+    `proposed` what it has proposed by now. `nothing` is said when there are no slots.
     """
 
     slots: tuple[PlannedSlot, ...]
@@ -108,12 +110,14 @@ class Plan:
     abandoned: tuple[str, ...] = ()
     picks: tuple[Pick, ...] = ()
     exhausted: tuple[str, ...] = ()
+    shortages: tuple[Shortage, ...] = ()
+    proposed: tuple[str, ...] = ()
     nothing: str
 
     def note(self) -> str:
         """One sentence on what will be done, and on the topics when they run out."""
         if not self.slots:
-            return f"nothing to do: {self.nothing}{self._given_back()}"
+            return f"nothing to do: {self.nothing}{self._told_proposed()}{self._given_back()}"
         parts = [f"{self.again} slots again by another recipe"] if self.again else []
         parts += [f"{self.new_topics} new topics"] if self.new_topics or not self.again else []
         parts += [f"{self.deepened} topics deepened"] if self.deepened else []
@@ -121,7 +125,11 @@ class Plan:
         parts += [f"{self.retried} failed samples again"] if self.retried else []
         taken = f"{len(self.slots)} samples: {', '.join(parts)}"
         left = "" if self.again else f"; {self.uncovered_left} topics stay without samples"
-        return f"{taken}{left}{''.join(f'; {line}' for line in self.exhausted)}{self._given_back()}"
+        ran_out = "".join(f"; {line}" for line in self.exhausted)
+        return f"{taken}{left}{ran_out}{self._told_proposed()}{self._given_back()}"
+
+    def _told_proposed(self) -> str:
+        return "".join(f"; {line}" for line in self.proposed)
 
     def _given_back(self) -> str:
         back = "; {} slots that an interrupted rerun had claimed are given back to the samples that they have"
@@ -184,8 +192,17 @@ def plan_build(lake: Lake, version: Version, recipe: Recipe, request: BuildReque
         abandoned=tuple(row["sample_id"] for row in left_open.iter_rows(named=True) if planner.has_made(row)),
         picks=tuple(Pick(**row) for row in picks.iter_rows(named=True)),
         exhausted=exhausted,
+        shortages=_find_shortages(topics, chosen.picks["topic_id"], request, request.new_topics - taken),
         nothing=EXHAUSTED.format("; ".join(exhausted)) if exhausted else NOTHING_ASKED,
     )
+
+
+def _find_shortages(topics: pl.DataFrame, picked: pl.Series, request: BuildRequest, short: int) -> tuple[Shortage, ...]:
+    """The categories that topics are to be proposed for once some are picked; none where a file names the topics."""
+    if request.when_exhausted != "propose" or request.only_topics is not None or short <= 0:
+        return ()
+    slots = pl.when(pl.col("topic_id").is_in(picked.implode())).then(pl.col("slots") + 1).otherwise("slots")
+    return spread_shortage(topics.with_columns(slots=slots), request.plan, short)
 
 
 def _tried_again(states: pl.DataFrame) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from flows.recipe import write_recipe
 from flows.settings import ChecksAlone, GenerationSettings
 from flows.studio import Studio
 from flows.tape import SPOOL_FOLDER
+from flows.topics.spreading import Shortage
 from storage.lake import Lake
 from storage.slots import is_alive
 from storage.spent import read_spent
@@ -46,6 +47,8 @@ class Preview:
     def lines(self) -> Iterator[str]:
         """What a person is told before the slots."""
         yield self.plan.note()
+        if self.plan.shortages:
+            yield f"a build first has topics proposed: {', '.join(map(_told, self.plan.shortages))}"
         yield f"model calls: {self.fewest_calls} at least, {self.most_calls} when every rewrite is spent"
         if self.recorded_calls:
             yield f"{self.recorded_calls} of them are recorded by interrupted builds, and are not asked again"
@@ -96,6 +99,10 @@ def preview_build(path: Path, options: BuildOptions) -> Preview:
         recorded_calls=_recorded(lake, plan),
         estimate=estimate(read_spent(lake, head, recipe.generation_id), len(plan.slots), bounds),
     )
+
+
+def _told(shortage: Shortage) -> str:
+    return f"{shortage.topics} for {shortage.branch}"
 
 
 def _recorded(lake: Lake, plan: Plan) -> int:

@@ -92,6 +92,11 @@ def write_judging(judges: Json) -> Recipe:
     return _recipe(canonical_text(None), canonical_text({"judges": judges}))
 
 
+def write_inquiring(kind: str, told: Json) -> Recipe:
+    """The recipe of a run that asks for topics or templates; `told` is what its requests rest on."""
+    return _recipe(canonical_text(None), canonical_text({kind: told}))
+
+
 def licences_of(roles: Mapping[str, ModelIdentity]) -> str:
     """Canonical JSON: the licence of each model that has a part in what a sample says and shows, by role."""
     return canonical_text({role: identity.licence for role, identity in roles.items() if _makes(role)})

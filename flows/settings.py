@@ -199,7 +199,7 @@ class RunSettings(Section):
 
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 8
     open_batches: Annotated[int | None, Field(ge=1, le=4096)] = None
-    when_exhausted: Literal["stop", "deepen"] = "stop"
+    when_exhausted: Literal["stop", "deepen", "propose"] = "stop"
     lock_timeout: Annotated[float, Field(ge=0)] = 60.0
     patience: Annotated[float, Field(ge=0, le=86_400)] = 300.0
 

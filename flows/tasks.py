@@ -10,10 +10,13 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
+from flows.judge.depth import depth_table, read_depth
 from flows.judge.findings import findings_table, read_findings
 from flows.judge.judging import Judging
 from flows.maintaining import Maintained, Maintenance
 from flows.progress import OUTCOMES
+from flows.proposal_run import Proposing
+from flows.proposing import Proposed
 from flows.reembedding import Moved, Reembedding
 from flows.replay.replaying import Replaying
 from flows.replay.report import Replay, ReplayDiffers, ReplayedVersion
@@ -93,6 +96,12 @@ def decide_anew(move: Reembedding) -> Moved:
     return moved
 
 
+@task(task_run_name="propose topics for {branch}", cache_policy=NO_CACHE, persist_result=False)
+def propose_for_branch(proposing: Proposing, branch: str) -> Proposed:  # noqa: ARG001 - names the task's run
+    """Have the writer propose topics for a branch, and commit what is new."""
+    return proposing.propose()
+
+
 @task(task_run_name="judge {label}", cache_policy=NO_CACHE, persist_result=False)
 def judge_batch(judging: Judging, number: int, label: str) -> int:
     """Have one batch of samples judged and commit the verdicts; returns how many."""
@@ -162,6 +171,16 @@ def show_verdicts(path: Path) -> None:
     with besides("the table of verdicts"):
         table = list(findings_table(read_findings(lake, lake.version())))
         create_table_artifact(table, key="lake-verdicts", description="Unknown scores enter no mean")
+
+
+def show_depth(path: Path) -> None:
+    """A table in the UI: what each round was worth, where drafts were judged; a table of none else."""
+    lake = Lake.open(path)
+    with besides("the table of rounds"):
+        table = [row for found in read_depth(lake, lake.version()) for row in depth_table(found)]
+        if table:
+            told = "Gains are over turns that have both rounds: who stopped earlier is in none"
+            create_table_artifact(table, key="lake-depth", description=told)
 
 
 def show_sizes(done: Maintained) -> None:

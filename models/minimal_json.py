@@ -45,7 +45,7 @@ def _minimal_of(kind: str, schema: Mapping[str, Json], key: str) -> Json:
         properties = schema.get("properties", {})
         if not isinstance(properties, Mapping):
             raise ValueError(f"not a schema that this stand-in understands: {schema!r}")
-        return {name: minimal_json(each, f"{key}/{name}") for name, each in properties.items()}
+        return {name: _of_field(name, each, f"{key}/{name}") for name, each in properties.items()}
     if kind == "array":
         return [
             minimal_json(schema.get("items", {"type": "null"}), f"{key}/{place}")
@@ -61,6 +61,16 @@ def _minimal_of(kind: str, schema: Mapping[str, Json], key: str) -> Json:
     if kind in ("boolean", "null"):
         return None if kind == "null" else int(hashlib.sha256(key.encode()).hexdigest()[:2], 16) % 2 == 0
     raise ValueError(f"not a schema that this stand-in understands: {schema!r}")
+
+
+def _of_field(name: str, schema: Json, key: str) -> Json:
+    """A field of an object: `names` are as many short names as there may be, a `template` has a place for a topic."""
+    kind = schema.get("type") if isinstance(schema, Mapping) else None
+    if name == "names" and kind == "array" and isinstance(schema, Mapping):
+        return [short_name(f"{key}/{place}") for place in range(_whole(schema, "maxItems", 1))]
+    if name == "template" and kind == "string":
+        return f"{short_request(key)} Tell me in words, and draw {{topic}} for me."
+    return minimal_json(schema, key)
 
 
 def _whole(schema: Mapping[str, Json], name: str, default: int) -> int:
@@ -95,3 +105,25 @@ def short_sentence(key: str) -> str:
     digest = hashlib.sha256(key.encode()).hexdigest()
     subject, place = _SUBJECTS[int(digest[0], 16) % len(_SUBJECTS)], _PLACES[int(digest[1], 16) % len(_PLACES)]
     return f"A {subject} {place}, number {int(digest[2:8], 16)}."
+
+
+_THINGS = (
+    *("anvils", "baskets", "candles", "drums", "engines", "feathers", "gloves", "harbours", "islands", "jars"),
+    *("kettles", "ladders", "mirrors", "needles", "orchards", "pianos", "quilts", "rivers", "saddles", "towers"),
+    *("umbrellas", "violins", "wagons", "yachts"),
+)
+_WAYS = ("in a dream", "at dawn", "from above", "in a letter", "on a stage", "after a storm", "in a riddle", "by ear")
+
+
+def short_name(key: str) -> str:
+    """Two things, named; they differ from most keys to most."""
+    digest = hashlib.sha256(key.encode()).digest()
+    first = digest[0] % len(_THINGS)
+    second = (first + 1 + digest[1] % (len(_THINGS) - 1)) % len(_THINGS)
+    return f"{_THINGS[first]} and {_THINGS[second]}"
+
+
+def short_request(key: str) -> str:
+    """A question with a place for a topic, that differs from most keys to most."""
+    digest = hashlib.sha256(key.encode()).digest()
+    return f"How would {_THINGS[digest[0] % len(_THINGS)]} and {{topic}} meet {_WAYS[digest[1] % len(_WAYS)]}?"

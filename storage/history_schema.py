@@ -4,7 +4,7 @@ Plain tables hold a package's rows with the `version` that brought them in, so t
 filter. `samples`, `runs` and `versions` are derived. Rows of samples and runs as the packages have them lie in the
 schema `stored`. Text that is JSON stays text: a file without JSON columns opens with every build of DuckDB. `costs` is
 a view over calls, samples and topics; `storage/costs.py` says what it counts; `coverage` is one too, see
-`storage/coverage.py`. `dialogue_similarity` and `redundancy` are derived from texts and vectors by
+`storage/coverage.py`, and `depth`, see `storage/depth.py`. `dialogue_similarity` and `redundancy` are derived from texts and vectors by
 `storage/redundancy.py`.
 """
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 from storage.canonical import content_sha256
 from storage.costs import costs_sql
 from storage.coverage import coverage_sql
+from storage.depth import depth_sql
 from storage.records import (
     CallRow,
     ClaimRow,
@@ -25,14 +26,18 @@ from storage.records import (
     DuplicateRow,
     EmbeddingRow,
     ImageRow,
+    InquiryRow,
     IterationRow,
     ModelRow,
     NearRow,
+    ProposalDecisionRow,
+    ProposalRow,
     RecipeRow,
     Row,
     RunEndRow,
     RunStartRow,
     SampleRow,
+    TemplateRow,
     TopicRow,
     TurnRow,
     VerdictRow,
@@ -78,6 +83,10 @@ COPIED = (
     Copied(name="duplicates", kind=DuplicateRow),
     Copied(name="near_misses", kind=NearRow),
     Copied(name="verdicts", kind=VerdictRow),
+    Copied(name="inquiries", kind=InquiryRow),
+    Copied(name="proposals", kind=ProposalRow),
+    Copied(name="proposal_decisions", kind=ProposalDecisionRow),
+    Copied(name="templates", kind=TemplateRow, first_of=("template_id",)),
     Copied(name="stored.samples", kind=SampleRow, select="* EXCLUDE (package)"),
     Copied(name="stored.run_starts", kind=RunStartRow),
     Copied(name="stored.run_ends", kind=RunEndRow),
@@ -219,11 +228,16 @@ def state_queries(upto: str, *, source: str = "") -> dict[str, str]:
     queries["runs"] = runs_sql(upto, source=source)
     queries["costs"] = costs_sql(upto, f"({queries['samples']})", source=source)
     queries["coverage"] = coverage_sql(upto, f"({queries['samples']})", source=source)
+    queries["depth"] = depth_sql(upto, source=source)
     return queries
 
 
 _NEWEST = "(SELECT coalesce(max(version), 0) FROM main.versions)"
-VIEWS = {"costs": costs_sql(_NEWEST, "main.samples"), "coverage": coverage_sql(_NEWEST, "main.samples")}
+VIEWS = {
+    "costs": costs_sql(_NEWEST, "main.samples"),
+    "coverage": coverage_sql(_NEWEST, "main.samples"),
+    "depth": depth_sql(_NEWEST),
+}
 """Views over the tables, as of the newest version."""
 
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
+from storage.inquiry_rows import InquiryRow as InquiryRow  # noqa: PLC0414
+from storage.inquiry_rows import ProposalDecisionRow as ProposalDecisionRow  # noqa: PLC0414
+from storage.inquiry_rows import ProposalRow as ProposalRow  # noqa: PLC0414
+from storage.inquiry_rows import TemplateRow as TemplateRow  # noqa: PLC0414
 from storage.rows import BLOB, PROVENANCE
 from storage.rows import Row as Row  # noqa: PLC0414 - who reads rows finds all that it takes here
 from storage.rows import from_arrow as from_arrow  # noqa: PLC0414
@@ -355,5 +359,9 @@ TABLES: dict[str, type[Row]] = {
         DuplicateRow,
         NearRow,
         VerdictRow,
+        InquiryRow,
+        ProposalRow,
+        ProposalDecisionRow,
+        TemplateRow,
     )
 }

@@ -175,11 +175,21 @@ def _has_decided(lake: Lake, version: Version, run_id: str, since: int) -> bool:
     return any(read_link(lake, number).run_id == run_id for number in decided)
 
 
+def unfinished_inquiries(lake: Lake, version: Version) -> list[str]:
+    """Runs of kind `propose` or `derive` since the last of the kind that finished: their calls are in spools."""
+    return [run_id for kind in ("propose", "derive") for run_id in _unfinished(lake, version, kind)]
+
+
 def unfinished_judgings(lake: Lake, version: Version) -> list[str]:
     """Runs of kind `judge` since the last that finished: what they asked is in their spools or committed."""
+    return _unfinished(lake, version, "judge")
+
+
+def _unfinished(lake: Lake, version: Version, kind: str) -> list[str]:
+    """Runs of a kind since the last that finished."""
     finished = {row.run_id for row in lake.rows(RunEndRow, version) if row.state == "finished"}
     runs: list[str] = []
-    for run_id in (row.run_id for row in lake.rows(RunStartRow, version) if row.kind == "judge"):
+    for run_id in (row.run_id for row in lake.rows(RunStartRow, version) if row.kind == kind):
         runs = [] if run_id in finished else [*runs, run_id]
     return runs
 

@@ -54,7 +54,7 @@ def build_options(command: F) -> F:
             click.option("--retry-failed", is_flag=True, help="Give slots that failed as many attempts again."),
             click.option(
                 "--when-exhausted",
-                type=click.Choice(["stop", "deepen"]),
+                type=click.Choice(["stop", "deepen", "propose"]),
                 show_default="as the settings say",
                 help="What to do when every topic has samples.",
             ),

@@ -9,6 +9,7 @@ from flows.asked import PROFILES
 from flows.cli.coverage import coverage
 from flows.cli.newcomers import add, read_choices, reading_options, report_option, tell_report
 from flows.cli.options import json_option, lake_option, plain, print_json
+from flows.cli.proposals import accept, proposals, propose, refuse
 
 NONE = "none"
 """Said in place of a file: a lake without topics."""
@@ -44,7 +45,7 @@ def init(*, lake_path: Path, profile: str, seed: int, topics: Path | None, repor
 
 @click.group()
 def topics() -> None:
-    """Bring in topics, list them, see what is covered."""
+    """Bring in topics, have some proposed, list them, see what is covered."""
 
 
 @topics.command(name="list")
@@ -69,5 +70,5 @@ def list_topics(lake_path: Path, *, as_json: bool) -> None:
         click.echo(plain(f"    {topic.name}" + (f"  [{topic.slots}]" if topic.slots else "") + flag))
 
 
-topics.add_command(add)
-topics.add_command(coverage)
+for command in (add, coverage, propose, proposals, accept, refuse):
+    topics.add_command(command)

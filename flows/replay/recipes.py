@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterator
 
 from flows.judge.asked import JUDGE
+from flows.proposing import proposing_recipe
 from flows.recipe import Recipe, write_judging, write_recipe, write_selection
 from flows.recipe_changes import compare, leaves
 from flows.redeciding import MOVE, RETHRESHOLD
 from flows.replay.differences import Difference
 from flows.replay.past import PastRun
 from flows.replay.recorded import recorded_bench
+from flows.topics.proposing import PROPOSE
 from storage.reviews import REVIEW
 
 
@@ -36,6 +38,8 @@ def recipe_differences(run: PastRun) -> Iterator[Difference]:
 def _made_again(run: PastRun) -> Recipe:
     if run.start.kind == JUDGE:
         return write_judging(recorded_bench(run).recipe())
+    if run.start.kind == PROPOSE:
+        return proposing_recipe(run.settings)
     if run.start.kind in (MOVE, RETHRESHOLD, REVIEW):
         return write_selection(run.settings, run.roles["encoder"])
     return write_recipe(run.settings, run.roles)

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from flows.errors import UserError
+from flows.inquiry import INQUIRY
 from flows.judge.asked import JUDGE
 from flows.kept_index import KeptIndex
 from flows.recorder import model_id
@@ -15,6 +16,7 @@ from flows.replay.builds import BuildReplay
 from flows.replay.claimed import ClaimedSamples, ClaimedSlots
 from flows.replay.differences import Difference
 from flows.replay.hashing import hash_recorded
+from flows.replay.inquiries import InquiryReplay
 from flows.replay.moves import MoveReplay
 from flows.replay.past import NotReplayable, PastRun, PastRuns
 from flows.replay.prefixes import find_by_prefix
@@ -33,7 +35,7 @@ from storage.slots import RERUN
 from storage.tables import Among
 from storage.versions import Version
 
-MADE = frozenset({"build", "vectors", "decision", JUDGE})
+MADE = frozenset({"build", "vectors", "decision", JUDGE, INQUIRY})
 """Kinds of packages that follow from others; all else says what was given, or what happened."""
 
 
@@ -127,6 +129,8 @@ class Replaying:
                 index=self._index_of(run),
                 among=self._among,
             ).replay()
+        if INQUIRY in kinds:
+            return InquiryReplay(self._lake, version, run).replay()
         if run.start.kind in (MOVE, RETHRESHOLD):
             move = MoveReplay(self._lake, version, run, self._among)
             return move.replay_vectors() if "vectors" in kinds else move.replay_decisions()

@@ -18,12 +18,16 @@ from storage.records import (
     DuplicateRow,
     EmbeddingRow,
     ImageRow,
+    InquiryRow,
     IterationRow,
     NearRow,
+    ProposalDecisionRow,
+    ProposalRow,
     RecipeRow,
     Row,
     RunStartRow,
     SampleRow,
+    TemplateRow,
     TopicRow,
     TurnRow,
     VectorRow,
@@ -48,6 +52,10 @@ _ONCE: tuple[type[Row], ...] = (
     DuplicateRow,
     NearRow,
     VerdictRow,
+    InquiryRow,
+    ProposalRow,
+    ProposalDecisionRow,
+    TemplateRow,
 )
 _NAME_SAMPLES: tuple[type[Row], ...] = (TurnRow, EmbeddingRow, IterationRow, CallRow, DecisionRow, VerdictRow)
 _NAME_PICTURES: tuple[type[Row], ...] = (TurnRow, IterationRow, CallRow)
@@ -118,7 +126,7 @@ def check_rounds(stock: Stock) -> Seen:
     """
     rounds = stock.frame(IterationRow, ["sample_id", "turn", "stage", "round", "stopped", "chosen"])
     chains = _chains(rounds, _judged_drafts(stock))
-    findings = [*_broken_chains(chains), *_incomplete(stock, chains)]
+    findings = [*_broken_chains(chains), *_incomplete(stock, chains), *_baseless_verdicts(stock, rounds)]
     return Seen(
         looked_at=f"{counted(rounds.height, 'round')} of {counted(chains.height, 'stage')}",
         findings=few(findings, of="stages"),
@@ -126,16 +134,24 @@ def check_rounds(stock: Stock) -> Seen:
 
 
 def _judged_drafts(stock: Stock) -> pl.DataFrame:
-    """The stages whose drafts have verdicts, `is_judged` being true."""
+    """The stages whose drafts were judged as they were made, `is_judged` being true; a later verdict chooses nothing."""
     verdicts = stock.frame(VerdictRow, ["sample_id", "turn", "stage"]).filter(pl.col("stage").is_not_null())
-    return verdicts.select("sample_id", "turn", "stage", is_judged=pl.lit(value=True)).unique()
+    return verdicts.select("sample_id", "turn", "stage", "version", is_judged=pl.lit(value=True)).unique()
+
+
+def _baseless_verdicts(stock: Stock, rounds: pl.DataFrame) -> Iterator[Finding]:
+    """Verdicts on drafts that there are none of."""
+    place = ["sample_id", "turn", "stage", "round"]
+    drafts = stock.frame(VerdictRow, place).filter(pl.col("stage").is_not_null()).select(place).unique()
+    for sample_id, turn, stage, number in drafts.join(rounds, on=place, how="anti").sort(place).iter_rows():
+        yield Finding(where=_place(sample_id, turn, stage), what=f"has a verdict on round {number}, which is not there")
 
 
 def _chains(rounds: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
     """One row a stage: how its rounds look from afar. Of a stage with judged drafts any one round may be chosen."""
     stopped = pl.col("stopped").is_not_null()
     is_judged = pl.col("is_judged").fill_null(value=False).any()
-    rounds = rounds.join(judged, on=["sample_id", "turn", "stage"], how="left", maintain_order="left")
+    rounds = rounds.join(judged, on=["sample_id", "turn", "stage", "version"], how="left", maintain_order="left")
     return rounds.group_by("sample_id", "turn", "stage", maintain_order=True).agg(
         rounds=pl.len(),
         different=pl.col("round").n_unique(),
@@ -282,7 +298,7 @@ def check_outcomes(stock: Stock) -> Seen:
     samples = stock.frame(SampleRow, ["sample_id", "slot_id", "topic_id", "recipe_id"])
     states = latest_decisions(stock)
     findings = [*_strange_outcomes(states), *_undecided(stock, samples, states), *_unknown(stock, claims, samples)]
-    findings += _baseless_duplicates(stock)
+    findings += [*_baseless_duplicates(stock), *_baseless_proposals(stock)]
     standing = without_abandoned(claims.lazy(), stock.frame(DecisionRow, ABANDONING).lazy()).collect()
     slots = standing.unique("slot_id", keep="last", maintain_order=True).join(
         states.select("sample_id", "outcome", decided="version"), on="sample_id", how="left"
@@ -304,9 +320,10 @@ def _undecided(stock: Stock, samples: pl.DataFrame, states: pl.DataFrame) -> Ite
     decided = set(states["sample_id"])
     for sample_id in sorted(set(samples["sample_id"]) - decided):
         yield Finding(where=f"sample {sample_id}", what="was made, and nothing decides about it")
-    made, given_up = set(samples["sample_id"]), _abandoned(stock)
+    made = set(samples["sample_id"])
+    besides = {DecisionRow: _abandoned(stock), CallRow: set(stock.frame(InquiryRow, ["inquiry_id"])["inquiry_id"])}
     for kind in _NAME_SAMPLES:
-        known = made | given_up if kind is DecisionRow else made
+        known = made | besides.get(kind, set())
         for sample_id in sorted(set(stock.frame(kind, ["sample_id"])["sample_id"]) - known):
             yield Finding(where=kind.table, what=f"sample {sample_id} is named and was never made")
 
@@ -360,6 +377,21 @@ def _baseless_duplicates(stock: Stock) -> Iterator[Finding]:
             named.unique().join(turns, on=["sample_id", "turn"], how="anti").sort("sample_id").iter_rows()
         ):
             yield Finding(where=table, what=f"turn {turn} of sample {sample_id} is named and was never made")
+
+
+def _baseless_proposals(stock: Stock) -> Iterator[Finding]:
+    """Proposals of no inquiry or call, decisions on none, and accepted ones that are no topics."""
+    proposals = stock.frame(ProposalRow, ["proposal_id", "topic_id", "inquiry_id", "call_id"])
+    decisions = stock.frame(ProposalDecisionRow, ["proposal_id", "accepted"])
+    yield from _not_in("proposals", "inquiry", proposals["inquiry_id"], _named(stock, InquiryRow, "inquiry_id"))
+    yield from _not_in("proposals", "call", proposals["call_id"], _named(stock, CallRow, "call_id"))
+    yield from _not_in("proposal_decisions", "proposal", decisions["proposal_id"], set(proposals["proposal_id"]))
+    accepted = proposals.join(decisions.filter("accepted"), on="proposal_id", how="semi")
+    yield from _not_in("proposals", "topic", accepted["topic_id"], _named(stock, TopicRow, "topic_id"))
+
+
+def _named(stock: Stock, kind: type[Row], column: str) -> set[str]:
+    return set(stock.frame(kind, [column])[column])
 
 
 def _keepers(pairs: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,42 @@
+"""A build that ran out of topics: new ones are proposed for the least covered categories, and accepted by a rule."""
+
+from collections.abc import Iterator
+
+from flows.engine import Engine
+from flows.inquiring import inquiring
+from flows.plan import BuildRequest, plan_build
+from flows.proposing import propose_for, proposing_shop
+from flows.recipe import Recipe
+from flows.settings import Settings
+from flows.studio import Cast
+from flows.topics.proposing import PROPOSE, Wish
+from storage.lake import Lake
+
+
+def top_up(
+    lake: Lake,
+    settings: Settings,
+    request: BuildRequest,
+    *,
+    cast: Cast,
+    engine: Engine,
+    recipe: Recipe,
+    flow_run_id: str | None,
+) -> Iterator[str]:
+    """Have as many topics proposed as the plan is short of, a version for each category; a sentence for each.
+
+    Those less similar to known names than `plan.accept_below` are topics then, the others wait for a person.
+    """
+    shortages = plan_build(lake, lake.version(), recipe, request).shortages
+    if not shortages:
+        return
+    shop = proposing_shop(lake, settings, cast.writer)
+    with inquiring(shop, cast.writer, engine, kind=PROPOSE, flow_run_id=flow_run_id) as run:
+        for shortage in shortages:
+            wish = Wish(
+                domain=shortage.domain,
+                category=shortage.category,
+                wanted=shortage.topics,
+                alike=request.plan.alike,
+            )
+            yield propose_for(run, wish, accept_below=request.plan.accept_below).line()
