@@ -65,6 +65,19 @@ class GroupMean:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupDifference:
+    """As `Difference`, in one domain or type, over `n` questions: with its interval, and without a p value."""
+
+    by: str
+    group: str
+    first: str
+    second: str
+    score: str
+    n: int
+    difference: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """All that a comparison comes to. `told` is what benchmark.json says of each run, in the order given."""
 
@@ -72,6 +85,7 @@ class Comparison:
     systems: tuple[SystemScore, ...]
     differences: tuple[Difference, ...]
     groups: tuple[GroupMean, ...]
+    group_differences: tuple[GroupDifference, ...]
 
     def json(self) -> dict[str, Any]:
         first = self.told[0]
@@ -83,6 +97,7 @@ class Comparison:
             "systems": [_flat(row) for row in self.systems],
             "differences": [_flat_difference(row) for row in self.differences],
             "groups": [asdict(row) for row in self.groups],
+            "group_differences": [_flat_group(row) for row in self.group_differences],
         }
 
 
@@ -94,6 +109,7 @@ def compare_runs(runs: Sequence[Results]) -> Comparison:
         systems=tuple(row for run in runs for row in _tell_system(run)),
         differences=tuple(_differences(runs)),
         groups=tuple(row for by in GROUPS for row in _tell_groups(runs, by)),
+        group_differences=tuple(row for by in GROUPS for row in _group_differences(runs, by)),
     )
 
 
@@ -138,9 +154,32 @@ def _differences(runs: Sequence[Results]) -> Iterator[Difference]:
 
 
 def _compare(first: Results, second: Results, score: str) -> Paired:
-    both = _answered(first).join(_answered(second), on="question_id", suffix="_second", maintain_order="left")
+    both = _answered_by_both(first, second)
     names = both["question_id"].to_list()
     return compare_paired(_floats(both[score]), _floats(both[f"{score}_second"]), names, seed=SEED)
+
+
+def _group_differences(runs: Sequence[Results], by: str) -> Iterator[GroupDifference]:
+    for first, second in combinations(runs, 2):
+        both = _answered_by_both(first, second)
+        for (group,), rows in sorted(both.group_by(by), key=lambda item: str(item[0])):
+            for score in SCORES:
+                away = (rows[f"{score}_second"] - rows[score]).drop_nulls()
+                found = _interval(away, [str(number) for number in range(len(away))])
+                yield GroupDifference(
+                    by=by,
+                    group=str(group),
+                    first=first.name,
+                    second=second.name,
+                    score=score,
+                    n=len(away),
+                    difference=found,
+                )
+
+
+def _answered_by_both(first: Results, second: Results) -> pl.DataFrame:
+    """A row for each question, in the order of the first run; what the second was given stands under `…_second`."""
+    return _answered(first).join(_answered(second), on="question_id", suffix="_second", maintain_order="left")
 
 
 def _answered(run: Results) -> pl.DataFrame:
@@ -175,3 +214,9 @@ def _flat_difference(row: Difference) -> dict[str, Any]:
         "least_p": paired.least_p,
         "p_holm": row.p_holm,
     }
+
+
+def _flat_group(row: GroupDifference) -> dict[str, Any]:
+    found = row.difference
+    names = {name: getattr(row, name) for name in ("by", "group", "first", "second", "score", "n")}
+    return names | {"difference": found.value, "low": found.low, "high": found.high}

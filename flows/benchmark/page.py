@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from flows.benchmark.comparing import GROUPS, Comparison, Difference, SystemScore
+from flows.benchmark.comparing import GROUPS, Comparison, Difference, GroupDifference, SystemScore
 from flows.judge.candidate import SCORES
 from flows.ui.escaping import as_text
 
@@ -14,8 +14,8 @@ NOTES = (
     "Scores are from 0 to 5; a question counts once, by the mean of its repeats. What has no answer is worth 0, and "
     "counts in the scores; differences are on the questions that both answered. What a judge does not know is "
     "`unknown`, and enters nothing. Intervals are of 95 %, by bootstrap over questions; p by changing signs at random, "
-    "corrected after Holm for all differences of this page. Means by domain and by type are many, of few questions "
-    "each: look, and do not conclude."
+    "corrected after Holm for all differences of the second table. Those by domain and by type are many, of few "
+    "questions each, and not corrected: look, and do not conclude."
 )
 
 
@@ -56,13 +56,27 @@ def difference_table(rows: Sequence[Difference]) -> Table:
 
 
 def group_table(comparison: Comparison, by: str) -> Table:
-    """Domain or type by system: the mean of each score, and how many questions it is of where these are not equal."""
+    """Domain or type by system: the mean of each score and of how many questions it is, then the differences."""
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for row in comparison.groups:
         if row.by == by:
             cells.setdefault((row.group, row.system), {})[row.score] = f"{_number(row.mean)} ({row.n})"
+    for found in comparison.group_differences:
+        if found.by == by:
+            place = (found.group, f"{found.second} - {found.first}")
+            cells.setdefault(place, {})[found.score] = _away(found)
     heads = (by, "system", *(f"{score} (n)" for score in SCORES))
-    return heads, [(*place, *(scores[name] for name in SCORES)) for place, scores in sorted(cells.items())]
+    return heads, [(*place, *(scores[name] for name in SCORES)) for place, scores in _by_group(cells)]
+
+
+def _by_group(cells: Mapping[tuple[str, str], dict[str, str]]) -> list[tuple[tuple[str, str], dict[str, str]]]:
+    """By group; in it as they came: systems, then differences."""
+    return sorted(cells.items(), key=lambda item: item[0][0])
+
+
+def _away(found: GroupDifference) -> str:
+    value, span = found.difference, _range(found.difference.low, found.difference.high, sign="+")
+    return f"{_number(value.value, sign='+')} [{span}] ({found.n})"
 
 
 def write_page(comparison: Comparison) -> str:

@@ -401,6 +401,20 @@ def test_means_by_domain_and_type_have_their_numbers() -> None:
     assert {row.by for row in groups} == {"domain", "type"}
 
 
+def test_differences_by_group_have_intervals_from_ten_questions_on() -> None:
+    worse, better = [float(n % 3) for n in range(100)], [float(n % 3 + n % 2) for n in range(100)]
+    found = compared(made_run("a", worse), made_run("b", better)).group_differences
+    animals = [row for row in found if (row.group, row.score) == ("Animals", "tcc")]
+    assert [(row.first, row.second, row.n) for row in animals] == [("a", "b", 13)]
+    assert animals[0].difference.value == 0.0 and animals[0].difference.low is None
+    plants = next(row for row in found if (row.group, row.score) == ("Plants and weather", "tcc"))
+    assert plants.difference.value == 1.0
+    assert all(row.difference.low is None for row in found if row.n < 10)
+    mixed = compared(made_run("a", worse), made_run("b", [float(n // 8 % 2) for n in range(100)])).group_differences[0]
+    assert mixed.difference.low is not None and mixed.difference.high is not None
+    assert mixed.difference.low < (mixed.difference.value or 0) < mixed.difference.high
+
+
 @pytest.mark.parametrize(
     ("other", "why"), [(made_run("a", [1]), "one name"), (made_run("b", [1], judge="k"), "different judges")]
 )
