@@ -9,6 +9,7 @@ from flows.compared import Comparison, read_comparisons
 from flows.evidence import evidence_lines
 from flows.story import find_sample
 from flows.topics.catalogue import read_templates
+from flows.topics.lake_templates import read_lake_templates
 from storage.canonical import Json
 from storage.lake import Lake
 from storage.query import query
@@ -137,7 +138,7 @@ def read_ancestry(lake: Lake, prefix: str) -> Ancestry:
         topic=topic,
         slot_number=claims[-1]["slot_number"] if claims else None,
         claims=claims,
-        templates=tuple(_templates(claims, topic["name"])),
+        templates=tuple(_templates(claims, topic["name"], lake)),
         generation=generation,
         selection=selection,
         models=tuple(_models(generation["models"] | selection["models"], sample, rows["models"])),
@@ -165,9 +166,10 @@ def _rows(lake: Lake, sql: str, sample: Record) -> list[Record]:
     return list(query(lake, filled).iter_rows(named=True))
 
 
-def _templates(claims: Sequence[Record], topic: str) -> Iterator[AskedTurn]:
+def _templates(claims: Sequence[Record], topic: str, lake: Lake) -> Iterator[AskedTurn]:
     """The templates of the latest claim, a turn each."""
     known = {template.template_id: template for template in read_templates()}
+    known |= read_lake_templates(lake, lake.version())
     for turn, template_id in enumerate(json.loads(claims[-1]["templates"]) if claims else (), start=1):
         text = known[template_id].ask(topic) if template_id in known else None
         yield AskedTurn(turn=turn, template_id=template_id, text=text)

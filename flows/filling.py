@@ -20,10 +20,18 @@ def known_templates() -> Mapping[str, Template]:
     return {template.template_id: template for template in read_templates()}
 
 
-async def fill_slot(slot: PlannedSlot, *, cast: Cast, recorder: Recorder, settings: GenerationSettings) -> Dialogue:
+async def fill_slot(
+    slot: PlannedSlot,
+    *,
+    cast: Cast,
+    recorder: Recorder,
+    settings: GenerationSettings,
+    derived: Mapping[str, Template] | None = None,
+) -> Dialogue:
     """Write the dialogue of a slot, and have it judged where the cast has judges.
 
-    KeyError for a template that is not shipped, errors of models pass through.
+    `derived` are templates of the lake by id. KeyError for one that is neither there nor shipped, errors of models pass
+    through.
     """
     asker = Asker(
         cast=cast,
@@ -33,7 +41,9 @@ async def fill_slot(slot: PlannedSlot, *, cast: Cast, recorder: Recorder, settin
         sample_id=slot.sample_id,
         retry=slot.retry,
     )
-    templates = [(name, known_templates()[name].ask(slot.topic)) for name in slot.templates]
+    own = derived or {}
+    asked = [own[name] if name in own else known_templates()[name] for name in slot.templates]
+    templates = [(template.template_id, template.ask(slot.topic)) for template in asked]
     brief = Brief(sample_id=slot.sample_id, topic=slot.topic, templates=templates)
     playwright = Playwright(asker=asker, brief=brief)
     dialogue = await playwright.write()

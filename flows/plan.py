@@ -12,6 +12,7 @@ from flows.plan_settings import PlanSettings
 from flows.recipe import Recipe
 from flows.topics.catalogue import Template, read_templates
 from flows.topics.deck import Deck, in_order
+from flows.topics.lake_templates import read_lake_templates
 from flows.topics.policy import choose_topics
 from flows.topics.spreading import Shortage, spread_shortage
 from flows.topics.wanted import Wanted
@@ -166,7 +167,7 @@ def plan_build(lake: Lake, version: Version, recipe: Recipe, request: BuildReque
         version,
         recipe,
         turns=request.turns,
-        templates=read_templates(),
+        templates=(*read_templates(), *read_lake_templates(lake, version).values()),
         topics=topics,
         again=pl.concat([left_open, failed]),
         new=chosen.picks["topic_id"].to_list(),

@@ -23,6 +23,7 @@ from flows.recorder import Answer, Asked, Recorder, finish_all
 from flows.seir.dialogue import Dialogue
 from flows.studio import Cast
 from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
+from flows.topics.lake_templates import read_lake_templates
 from flows.workshop import Workshop
 from storage.calls import read_calls
 from storage.slots import is_alive
@@ -53,6 +54,7 @@ class Run:
         self._meter = meter
         self._cast = cast
         self.plan = plan
+        self._derived = read_lake_templates(shop.lake, shop.lake.version())
         self.batches = plan.batches(shop.settings.run.batch_size)
         self.outcomes: dict[str, str] = {}
         self._engine = engine
@@ -202,7 +204,7 @@ class Run:
 
     async def _write(self, number: int, slot: PlannedSlot, recorder: Recorder) -> Dialogue:
         settings = self.shop.settings.generation
-        dialogue = await fill_slot(slot, cast=self._cast, recorder=recorder, settings=settings)
+        dialogue = await fill_slot(slot, cast=self._cast, recorder=recorder, settings=settings, derived=self._derived)
         if slot.slot_id not in self._made:
             self._made.add(slot.slot_id)
             self.board.add(made=1)

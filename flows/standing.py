@@ -11,6 +11,7 @@ from flows.progress import OUTCOMES, read_progress
 from flows.review.questions import count_questions
 from flows.topics.catalogue import read_templates
 from flows.topics.coverage import cover
+from flows.topics.lake_templates import read_lake_templates
 from storage.lake import Lake
 from storage.records import ModelRow, TurnRow
 from storage.slots import is_alive, slot_states, topic_states
@@ -117,7 +118,7 @@ def read_coverage(path: Path, *, depth: int, under: str = "") -> pl.DataFrame:
     return cover(
         topic_states(lake, head, slots),
         turns.select("topic_id", "template_id").collect(),
-        templates=len(read_templates()),
+        templates=len(read_templates()) + len(read_lake_templates(lake, head)),
         depth=depth,
         under=under,
     )

@@ -10,6 +10,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
+from flows.derivation_run import Derived, Deriving
 from flows.judge.depth import depth_table, read_depth
 from flows.judge.findings import findings_table, read_findings
 from flows.judge.judging import Judging
@@ -100,6 +101,12 @@ def decide_anew(move: Reembedding) -> Moved:
 def propose_for_branch(proposing: Proposing, branch: str) -> Proposed:  # noqa: ARG001 - names the task's run
     """Have the writer propose topics for a branch, and commit what is new."""
     return proposing.propose()
+
+
+@task(task_run_name="derive templates", cache_policy=NO_CACHE, persist_result=False)
+def derive_from_questions(deriving: Deriving) -> Derived:
+    """Have the writer generalise questions, and commit the templates that came of it."""
+    return deriving.derive()
 
 
 @task(task_run_name="judge {label}", cache_policy=NO_CACHE, persist_result=False)

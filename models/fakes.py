@@ -150,7 +150,17 @@ class FakeEncoder:
 def _reply(request: ChatRequest) -> str:
     if request.schema is None:
         return short_sentence(request.key())
-    return json.dumps(minimal_json(request.schema, request.key()), ensure_ascii=False, sort_keys=True)
+    reply = minimal_json(request.schema, request.key())
+    if isinstance(reply, dict) and "subject" in reply:
+        reply["subject"] = _longest_word(request)
+    return json.dumps(reply, ensure_ascii=False, sort_keys=True)
+
+
+def _longest_word(request: ChatRequest) -> str:
+    """What a question is about, as far as a stand-in can tell: the longest word of what was said last."""
+    said = " ".join(part.text for part in request.messages[-1].parts if isinstance(part, TextPart))
+    words = "".join(sign if sign.isalpha() else " " for sign in said).split()
+    return max(words, key=len, default="nothing")
 
 
 def _stream(key: str, length: int) -> NDArray[np.uint8]:

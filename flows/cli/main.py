@@ -23,6 +23,7 @@ from flows.cli.replay import replay
 from flows.cli.rerun import rerun
 from flows.cli.review import review
 from flows.cli.similar import similar
+from flows.cli.templates import templates
 from flows.cli.travel import diff
 from flows.cli.watch import watch
 from flows.errors import UserError
@@ -44,6 +45,7 @@ def cli() -> None:
 for command in (
     init,
     topics,
+    templates,
     plan,
     build,
     reembed,

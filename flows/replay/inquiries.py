@@ -1,8 +1,9 @@
 """A version of an inquiry, made again: the same question about the same lake, each call answered from the record."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from flows.deriving import DERIVE, derivation_again
 from flows.inquiring import Inquiry
 from flows.inquiry import INQUIRY, Ear
 from flows.proposing import proposal_again
@@ -23,7 +24,7 @@ from storage.spool import RecordedCall
 from storage.versions import Version
 
 MADE: tuple[type[Row], ...] = (InquiryRow, ProposalRow, ProposalDecisionRow, TopicRow, TemplateRow)
-KINDS = (PROPOSE,)
+AGAIN: Mapping[str, Callable[[Lake, InquiryRow], Inquiry]] = {PROPOSE: proposal_again, DERIVE: derivation_again}
 
 
 class InquiryReplay:
@@ -74,10 +75,10 @@ class InquiryReplay:
         return [*made, *self._unasked(tape)]
 
     def _inquiry(self, row: InquiryRow) -> Inquiry:
-        if row.kind != PROPOSE:
+        if row.kind not in AGAIN:
             raise NotReplayable(f"an inquiry of kind {row.kind} is none that this interlake knows")
         try:
-            return proposal_again(self._lake, row)
+            return AGAIN[row.kind](self._lake, row)
         except (KeyError, ValueError, TypeError) as error:
             raise NotReplayable(f"inquiry {row.inquiry_id} does not say what was asked ({error})") from error
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+from flows.deriving import DERIVE, deriving_recipe
 from flows.judge.asked import JUDGE
 from flows.proposing import proposing_recipe
 from flows.recipe import Recipe, write_judging, write_recipe, write_selection
@@ -40,6 +41,8 @@ def _made_again(run: PastRun) -> Recipe:
         return write_judging(recorded_bench(run).recipe())
     if run.start.kind == PROPOSE:
         return proposing_recipe(run.settings)
+    if run.start.kind == DERIVE:
+        return deriving_recipe(run.settings)
     if run.start.kind in (MOVE, RETHRESHOLD, REVIEW):
         return write_selection(run.settings, run.roles["encoder"])
     return write_recipe(run.settings, run.roles)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flows.filling import fill_slot, known_templates
@@ -14,6 +14,8 @@ from flows.replay.past import PastRun
 from flows.replay.recorded import NeverRecordedError, recorded_bench, recorded_cast
 from flows.replay.tape import RecordedTape
 from flows.seir.dialogue import Dialogue
+from flows.topics.catalogue import Template
+from flows.topics.lake_templates import read_lake_templates
 from storage.calls import AlteredCall, examine_calls
 from storage.canonical import derive_id
 from storage.lake import Lake
@@ -43,9 +45,14 @@ class Rehearsal:
         self._before = version.until(version.number - 1)
         self._added = version.since(version.number - 1)
         self._run = run
+        self._version = version
+        self._derived: Mapping[str, Template] = {}
 
     def write(self, slots: Sequence[PlannedSlot]) -> list[Rehearsed]:
         """All of them, in their order. LakeDamaged when recorded calls cannot be read at all."""
+        named = {name for slot in slots for name in slot.templates}
+        if named - known_templates().keys():
+            self._derived = read_lake_templates(self._lake, self._version)
         earlier = self._calls(self._before, [slot.sample_id for slot in slots if slot.retry])
         here = self._calls(self._added, [slot.sample_id for slot in slots])
 
@@ -87,13 +94,15 @@ class Rehearsal:
         recorder = Recorder(tape=tape, desk=let_through, run_id=self._run.start.run_id, patience=0)
         judges = recorded_bench(self._run)
         cast = replace(recorded_cast(self._run.roles), bench=judges if judges.judges else None)
-        return await fill_slot(slot, cast=cast, recorder=recorder, settings=self._run.settings.generation)
+        return await fill_slot(
+            slot, cast=cast, recorder=recorder, settings=self._run.settings.generation, derived=self._derived
+        )
 
     def _unknown_template(self, slot: PlannedSlot) -> Difference | None:
-        unknown = [name for name in slot.templates if name not in known_templates()]
+        unknown = [name for name in slot.templates if name not in known_templates() and name not in self._derived]
         if not unknown:
             return None
-        what = f"template {unknown[0]} is none of those that come with this interlake"
+        what = f"template {unknown[0]} is none of those that come with this interlake, or that the lake has"
         return self._difference(slot.sample_id, f"turn {slot.templates.index(unknown[0]) + 1}", what)
 
     def _failed(self, slot: PlannedSlot, tape: RecordedTape, error: Exception) -> Difference:

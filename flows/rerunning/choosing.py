@@ -10,6 +10,7 @@ from flows.plan import Plan, slot_planner
 from flows.recipe import Recipe
 from flows.replay.prefixes import find_by_prefix
 from flows.topics.catalogue import normalise_name, read_templates
+from flows.topics.lake_templates import read_lake_templates
 from storage.lake import Lake
 from storage.records import ClaimRow, DecisionRow
 from storage.slots import ABANDONED, is_alive, slot_states, topic_states
@@ -90,7 +91,7 @@ def plan_again(lake: Lake, version: Version, recipe: Recipe, *, chosen: pl.DataF
         version,
         recipe,
         turns=turns,
-        templates=read_templates(),
+        templates=(*read_templates(), *read_lake_templates(lake, version).values()),
         topics=topic_states(lake, version, chosen),
         again=chosen,
         new=(),

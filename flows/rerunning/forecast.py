@@ -11,6 +11,8 @@ from flows.recorder import Address, Recorder
 from flows.replay.recorded import NeverRecordedError, recorded_cast
 from flows.replay.rehearsal import let_through
 from flows.settings import GenerationSettings
+from flows.topics.catalogue import Template
+from flows.topics.lake_templates import read_lake_templates
 from models.identity import ModelIdentity
 from storage.calls import read_calls
 from storage.lake import Lake
@@ -74,7 +76,7 @@ def forecast(
     roles: Mapping[str, ModelIdentity],
 ) -> Forecast:
     """Go through each slot as far as the record goes. LakeDamaged when recorded calls cannot be read."""
-    total = Forecast()
+    total, derived = Forecast(), read_lake_templates(lake, version)
     for first in range(0, len(slots), SLOTS_AT_ONCE):
         part = slots[first : first + SLOTS_AT_ONCE]
         wanted = {sibling for slot in part for sibling in (*slot.siblings, slot.sample_id)}
@@ -83,16 +85,21 @@ def forecast(
             calls.setdefault(call.row.sample_id, []).append(call)
         for slot in part:
             theirs = [call for name in (*slot.siblings, slot.sample_id) for call in calls.get(name, ())]
-            total += asyncio.run(_go_through(slot, OldAnswers(theirs), settings, roles))
+            total += asyncio.run(_go_through(slot, OldAnswers(theirs), settings, roles, derived))
     return total
 
 
 async def _go_through(
-    slot: PlannedSlot, answers: OldAnswers, settings: GenerationSettings, roles: Mapping[str, ModelIdentity]
+    slot: PlannedSlot,
+    answers: OldAnswers,
+    settings: GenerationSettings,
+    roles: Mapping[str, ModelIdentity],
+    derived: Mapping[str, Template],
 ) -> Forecast:
     recorder = Recorder(tape=answers, desk=let_through, run_id="", patience=0)
     try:
-        await fill_slot(slot, cast=recorded_cast(roles), recorder=recorder, settings=settings)
+        cast = recorded_cast(roles)
+        await fill_slot(slot, cast=cast, recorder=recorder, settings=settings, derived=derived)
     except NeverRecordedError:
         turns = len(slot.templates)
         fewest = max(1, turns * fewest_calls(settings) - answers.found)

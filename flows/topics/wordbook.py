@@ -39,6 +39,10 @@ class Wordbook:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __contains__(self, word: str) -> bool:
+        """Whether a word in small letters is known, or its singular."""
+        return word in self._rows or strip_plural(word) in self._rows
+
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Float64 of shape (texts, dims), each of unit length, or zero for a text without a word that is known.
 

@@ -5,6 +5,7 @@ was measured. Run it by `.venv/bin/python -m tests.benchmarks.likeness`: a line 
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -67,10 +68,10 @@ def tell(label: str, names: Sequence[str], embed: Callable[[Sequence[str]], Vect
     np.fill_diagonal(near, -1)
     nearest = near.max(axis=1)
     same = np.sum(embed([one for one, _ in pairs]) * embed([other for _, other in pairs]), axis=1)
-    print(f"{label}: {len(names)} distinct names, {len(pairs)} pairs of one thing")
+    sys.stdout.write(f"{label}: {len(names)} distinct names, {len(pairs)} pairs of one thing\n")
     for threshold in THRESHOLDS:
         gone, found = (nearest >= threshold).mean(), (same >= threshold).mean()
-        print(f"  {threshold:.2f}: {100 * gone:5.1f} % of distinct names, {100 * found:3.0f} % of pairs")
+        sys.stdout.write(f"  {threshold:.2f}: {100 * gone:5.1f} % of distinct names, {100 * found:3.0f} % of pairs\n")
 
 
 def main() -> None:
