@@ -38,8 +38,8 @@ class Grid:
 
 def draw_confusion(grids: Sequence[Grid]) -> bytes:
     """PNG with a grid for each score."""
-    figure = Figure(figsize=(3.6 * len(grids), 4.2), dpi=DPI)
-    figure.set_layout_engine("constrained")
+    figure = Figure(figsize=(3.6 * len(grids), 4.6), dpi=DPI)
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.15)
     FigureCanvasAgg(figure)
     for axes, grid in zip(figure.subplots(1, len(grids), squeeze=False)[0], grids, strict=True):
         _draw(axes, grid)
