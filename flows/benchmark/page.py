@@ -1,5 +1,6 @@
 """A comparison as people read it: tables for a terminal, and a page of Markdown. Reckons nothing."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from flows.ui.escaping import as_text
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """Heads, and rows of as many cells."""
 
+_FIGURES = re.compile(r"[-+<]? ?[\d.]*(?: to [-+]?[\d.]+)?(?: \[[-+\d. to]+\])?(?: \(\d+\))?")
 NOTES = (
     "Scores are from 0 to 5; a question counts once, by the mean of its repeats. What has no answer is worth 0, and "
     "counts in the scores; differences are on the questions that both answered. What a judge does not know is "
@@ -109,7 +111,8 @@ def _facts(told: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         problems = ", ".join(f"{count} {reason}" for reason, count in run["problems"].items())
         yield (
             f"- {as_text(str(run['name']))}: {run['answered']} of {run['questions']} questions answered"
-            f"{f' ({as_text(problems)})' if problems else ''}, {run['repeats']} verdicts on each; {as_text(models)}"
+            f"{f' ({as_text(problems)})' if problems else ''}, verdicts on each: {run['repeats']}; "
+            f"models: {as_text(models)}"
         )
         yield from (f"- Careful: {as_text(warning, limit=400)}" for warning in run["warnings"])
 
@@ -118,7 +121,12 @@ def _markdown(table: Table) -> Iterator[str]:
     heads, rows = table
     yield f"| {' | '.join(heads)} |"
     yield f"|{'---|' * len(heads)}"
-    yield from (f"| {' | '.join(as_text(cell) for cell in row)} |" for row in rows)
+    yield from (f"| {' | '.join(map(_cell, row))} |" for row in rows)
+
+
+def _cell(text: str) -> str:
+    """Figures stay as they are; all else may be what somebody called a system."""
+    return text if _FIGURES.fullmatch(text) else as_text(text)
 
 
 def _number(value: float | None, *, sign: str = "") -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flows.asked import PROFILES
 from flows.cli.options import counted, json_option, plain, print_json, print_table
 from flows.errors import UserError
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from flows.benchmark.comparing import Comparison
     from flows.settings import Settings
 
-PROFILES = ("embedded", "fake", "mixed", "vllm")
 LIMIT = click.IntRange(min=1, max=500)
 
 
