@@ -9,7 +9,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.judge.judging import JudgeOptions, open_judging
-from flows.tasks import judge_batch, show_verdicts
+from flows.tasks import judge_batch, show_depth, show_verdicts
 from flows.ui.announcing import announced_versions
 
 
@@ -21,6 +21,7 @@ def judge_lake(
     judge: str | None = None,
     repeats: Annotated[int | None, Field(ge=1, le=20)] = None,
     limit: Annotated[int | None, Field(ge=1)] = None,
+    rounds: bool = False,
     lock_timeout: Annotated[float | None, Field(ge=0, le=86_400)] = None,
 ) -> dict[str, Any]:
     """Have the judges of the settings score what they have not scored yet of a lake's kept samples.
@@ -34,9 +35,10 @@ def judge_lake(
         judge: Only the judge of this name; empty: all that the lake's settings name.
         repeats: How often a judge with seeds is asked about a turn; empty: as the lake's settings say.
         limit: At most so many samples; empty: all.
+        rounds: Judge each recorded draft of an answer and of a picture as well as the finished turns.
         lock_timeout: Seconds to wait for another process to leave the lake; empty: as the lake's settings say.
     """
-    options = JudgeOptions(version=version, judge=judge, repeats=repeats, limit=limit)
+    options = JudgeOptions(version=version, judge=judge, repeats=repeats, limit=limit, rounds=rounds)
     with (
         announced_versions(),
         open_judging(Path(lake), options, lock_timeout=lock_timeout, flow_run_id=flow_run.id) as judging,
@@ -47,4 +49,5 @@ def judge_lake(
             judge_batch(judging, number, judging.label(number))
         judged = judging.came_to()
     show_verdicts(Path(lake))
+    show_depth(Path(lake))
     return asdict(judged)

@@ -23,9 +23,10 @@ class JudgeSampling(Section):
 
 
 class JudgeEntry(Section):
-    """One judge. `signals` measures pictures of the embedded painter, `fake` is a stand-in, the others are models that see.
+    """One judge. `signals` measures pictures of the embedded painter, `fake` is a stand-in, others are models that see.
 
-    `expected_value` takes the mean over the probabilities of the answer's tokens, where the server tells them.
+    With `expected_value`, scores are means over the probabilities of the answer's tokens, which its server must tell;
+    a server that does not ends the run.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,39}$")]
@@ -46,6 +47,8 @@ class JudgeEntry(Section):
             raise ValueError(f"a judge of the backend '{self.backend}' takes no model")
         if self.backend == "signals" and self.expected_value:
             raise ValueError("a judge of the backend 'signals' has no tokens: leave expected_value out")
+        if self.backend == "vllm" and self.expected_value:
+            raise ValueError("vLLM in process tells no log-probabilities here: for expected_value, ask a server")
         return self
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from flows.absences import Absences
 from flows.hearing import refuse_another_size, refuse_broken, refuse_unfit, refuse_unsafe
-from models.chat import ChatModel, ChatReply, ChatRequest
+from models.chat import ChatModel, ChatReply, ChatRequest, Token
 from models.drawing import Drawing, DrawRequest, TextToImage
 from models.embedding import EmbedRequest, Encoder, Vector
 from models.errors import ContentError, TransientError
@@ -158,7 +158,7 @@ class Recorder:
             reply = await model.chat(request)
             refuse_unsafe(reply.text)
             return Answer(
-                response={"text": reply.text, "finish_reason": reply.finish_reason},
+                response={"text": reply.text, "finish_reason": reply.finish_reason, **_tokens_told(reply)},
                 backend=reply.backend,
                 prompt_tokens=reply.prompt_tokens,
                 completion_tokens=reply.completion_tokens,
@@ -173,6 +173,7 @@ class Recorder:
             finish_reason=response["finish_reason"],
             prompt_tokens=row.prompt_tokens or 0,
             completion_tokens=row.completion_tokens or 0,
+            tokens=_read_tokens(response),
         )
 
     async def draw(self, model: TextToImage, at: Address, request: DrawRequest) -> Drawing:
@@ -308,6 +309,16 @@ def vector_row(encoder: str, vector: Vector) -> VectorRow:
     """A vector as the lake keeps it, under the hash by which calls and turns name it."""
     data = vector.astype("<f4").tobytes()
     return VectorRow(vector_sha256=sha256_hex(data), encoder=encoder, dims=len(vector), vector=data)
+
+
+def _tokens_told(reply: ChatReply) -> dict[str, Json]:
+    """The tokens of a reply as they are recorded; nothing where none were asked for."""
+    return {} if reply.tokens is None else {"tokens": [token.canonical() for token in reply.tokens]}
+
+
+def _read_tokens(response: Mapping[str, Any]) -> tuple[Token, ...] | None:
+    told = response.get("tokens")
+    return None if told is None else tuple(map(Token.from_canonical, told))
 
 
 def _told(answer: Answer) -> dict[str, Any]:

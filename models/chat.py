@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from models.identity import Json, ModelIdentity, canonical_sha256
 from models.picture import Picture
@@ -58,7 +58,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """One question to a chat model. `schema` is a JSON schema that the reply must satisfy, or None for free text."""
+    """One question to a chat model. `schema` is a JSON schema that the reply must satisfy, or None for free text.
+
+    With `top_logprobs`, the reply tells the log-probabilities of its tokens and of so many likeliest ones at each
+    place; a model that tells none raises TerminalError.
+    """
 
     model: str
     revision: str
@@ -66,10 +70,12 @@ class ChatRequest:
     sampling: Sampling
     schema: Json
     seed: int
+    top_logprobs: int | None = None
 
     def canonical(self) -> Json:
-        """The request as recorded: pictures by hash, every effective parameter named."""
-        return {
+        """The request as recorded: pictures by hash, every effective parameter named; what is not asked for is not."""
+        asked: dict[str, Json] = {} if self.top_logprobs is None else {"top_logprobs": self.top_logprobs}
+        return asked | {
             "kind": "chat",
             "model": self.model,
             "revision": self.revision,
@@ -83,10 +89,29 @@ class ChatRequest:
         return canonical_sha256(self.canonical())
 
 
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of a reply with its natural log-probability; `likeliest` are those that could have stood in its place."""
+
+    text: str
+    logprob: float
+    likeliest: tuple[tuple[str, float], ...]
+
+    def canonical(self) -> Json:
+        return [self.text, self.logprob, [list(each) for each in self.likeliest]]
+
+    @classmethod
+    def from_canonical(cls, told: Any) -> "Token":
+        """The token of its canonical form, in which 1.0 is 1."""
+        text, logprob, likeliest = told
+        return cls(text, float(logprob), tuple((other, float(number)) for other, number in likeliest))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatReply:
     """What came back. `finish_reason` is `stop` or `length`; token counts are the backend's own.
 
+    `tokens` are there where they were asked for (`top_logprobs`), and None else.
     `backend` is what it told of this answer alone (fingerprint, which server): recorded, never compared.
     """
 
@@ -95,6 +120,7 @@ class ChatReply:
     prompt_tokens: int
     completion_tokens: int
     backend: Mapping[str, Json] = field(default_factory=dict)
+    tokens: tuple[Token, ...] | None = None
 
 
 class ChatModel(Protocol):

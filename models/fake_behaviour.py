@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from models.chat import ChatReply, ChatRequest
 from models.identity import Json
+from models.server_tokens import write_tokens
 
 VERSION = "interlake-fake-1"
 
@@ -113,12 +114,14 @@ def say(behaviour: Spoken, request: ChatRequest) -> Response:
 def completion(request: ChatRequest, reply: ChatReply, fingerprint: str = VERSION) -> dict[str, Json]:
     """The body in which a reply is sent."""
     message: Json = {"role": "assistant", "content": reply.text, "refusal": None}
+    told = None if reply.tokens is None else write_tokens(reply.tokens)
+    choice: Json = {"index": 0, "message": message, "finish_reason": reply.finish_reason, "logprobs": told}
     return {
         "id": f"chatcmpl-{request.key()[:16]}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": request.model,
-        "choices": [{"index": 0, "message": message, "finish_reason": reply.finish_reason}],
+        "choices": [choice],
         "usage": {
             "prompt_tokens": reply.prompt_tokens,
             "completion_tokens": reply.completion_tokens,

@@ -296,6 +296,7 @@ def read_request(body: Mapping[str, Json], brain: ChatModel) -> ChatRequest:
         ),
         schema=form["json_schema"]["schema"] if form else None,
         seed=int(_number(body.get("seed", 0))),
+        top_logprobs=int(_number(body["top_logprobs"])) if body.get("logprobs") else None,
     )
 
 

@@ -6,12 +6,14 @@ They hold to the same contract as the real adapters; what they answer depends on
 import asyncio
 import hashlib
 import json
+import math
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.chat import ChatReply, ChatRequest, TextPart
+from models.chat import ChatReply, ChatRequest, TextPart, Token
 from models.drawing import Drawing, DrawRequest
 from models.embedding import Embedding, EmbedRequest, Vector
 from models.identity import ModelIdentity
@@ -28,8 +30,9 @@ _GRID = 8  # blocks a side of a fake picture
 class FakeChat:
     """A `ChatModel` whose replies follow from the request's key.
 
-    With a schema it replies minimal JSON that satisfies it (see `minimal_json`), else a short sentence. `script` writes
-    the replies instead; `failures` may return an error to be raised for a request; `latency` is in seconds.
+    With a schema it replies minimal JSON that satisfies it (see `minimal_json`), else a short sentence. Asked for
+    log-probabilities, it tells those of `fake_tokens`. `script` writes the replies instead; `failures` may return an
+    error to be raised for a request; `latency` is in seconds.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class FakeChat:
             finish_reason="stop",
             prompt_tokens=sum(len(each.split()) for each in asked),
             completion_tokens=len(text.split()),
+            tokens=None if request.top_logprobs is None else fake_tokens(text, request.top_logprobs),
         )
 
 
@@ -145,6 +149,22 @@ class FakeEncoder:
             return Embedding(vector=self._vectors[key])
         values = _stream(hashlib.sha256(key.encode()).hexdigest(), self._dims).astype(np.float64) - 127.5
         return Embedding(vector=(values / np.sqrt(np.sum(values * values))).astype(np.float32))
+
+
+def fake_tokens(text: str, most: int) -> tuple[Token, ...]:
+    """Each digit is a token, and what stands between digits is one.
+
+    A digit has a probability of 0.6, the one above it 0.25, the one below it 0.1; all else is certain.
+    """
+    return tuple(_fake_token(piece, most) for piece in re.findall(r"\d|\D+", text))
+
+
+def _fake_token(piece: str, most: int) -> Token:
+    if not piece.isdigit():
+        return Token(piece, 0.0, ((piece, 0.0),))
+    shares = {int(piece): 0.6, int(piece) + 1: 0.25, int(piece) - 1: 0.1}
+    likeliest = tuple((str(digit), math.log(share)) for digit, share in shares.items() if 0 <= digit <= 9)
+    return Token(piece, likeliest[0][1], likeliest[:most])
 
 
 def _reply(request: ChatRequest) -> str:

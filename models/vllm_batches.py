@@ -32,7 +32,7 @@ from models.child_process import ChildProcess, GoneError, UnwantedError
 from models.company import companies_of
 from models.errors import ContentError, TerminalError, TransientError
 from models.identity import Json, ModelIdentity
-from models.refusal import refuse_another_model
+from models.refusal import refuse_another_model, refuse_logprobs
 from models.request_batches import RequestBatches
 from models.weights import Weights
 
@@ -160,6 +160,7 @@ class VllmBatches:
         TerminalError for another model.
         """
         refuse_another_model(request.model, request.revision, self._identity)
+        refuse_logprobs(request.top_logprobs, self._identity)
         if self._batches is None:
             raise TerminalError(f"{self._identity.name} is not open; call open(), or use it in `async with`")
         return await self._batches.ask(request)

@@ -4,8 +4,8 @@ Plain tables hold a package's rows with the `version` that brought them in, so t
 filter. `samples`, `runs` and `versions` are derived. Rows of samples and runs as the packages have them lie in the
 schema `stored`. Text that is JSON stays text: a file without JSON columns opens with every build of DuckDB. `costs` is
 a view over calls, samples and topics; `storage/costs.py` says what it counts; `coverage` is one too, see
-`storage/coverage.py`, and `depth`, see `storage/depth.py`. `dialogue_similarity` and `redundancy` are derived from texts and vectors by
-`storage/redundancy.py`.
+`storage/coverage.py`, and `depth`, see `storage/depth.py`. `dialogue_similarity` and `redundancy` are derived from
+texts and vectors by `storage/redundancy.py`.
 """
 
 from collections.abc import Sequence

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flows.cli.judge_depth import depth
 from flows.cli.judge_trials import calibrate, controls
 from flows.cli.options import (
     LOCK_HELP,
@@ -33,6 +34,9 @@ def judge() -> None:
 @click.option("--judge", "name", metavar="NAME", help="Only this judge; without it, all that the settings name.")
 @click.option("--repeats", type=click.IntRange(1, 20), show_default="as the settings say", help="Verdicts on a turn.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many samples.")
+@click.option(
+    "--rounds", is_flag=True, help="Each recorded draft of answers and pictures as well; 'judge depth' tells of them."
+)
 @click.option("--lock-timeout", type=LOCK_SECONDS, show_default="as the settings say", help=LOCK_HELP)
 @json_option
 def run(
@@ -42,6 +46,7 @@ def run(
     name: str | None,
     repeats: int | None,
     limit: int | None,
+    rounds: bool,
     lock_timeout: float | None,
     as_json: bool,
 ) -> None:
@@ -56,7 +61,13 @@ def run(
     from flows.judge_lake import judge_lake
 
     judged = judge_lake(
-        lake=str(lake_path), version=version, judge=name, repeats=repeats, limit=limit, lock_timeout=lock_timeout
+        lake=str(lake_path),
+        version=version,
+        judge=name,
+        repeats=repeats,
+        limit=limit,
+        rounds=rounds,
+        lock_timeout=lock_timeout,
     )
     if as_json:
         print_json(judged)
@@ -105,3 +116,4 @@ def _print_findings(found: "list[JudgeFindings]") -> None:
 
 judge.add_command(calibrate)
 judge.add_command(controls)
+judge.add_command(depth)

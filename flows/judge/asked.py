@@ -1,13 +1,15 @@
 """What a judge is to judge, and by which calls: addresses, seeds and rows of verdicts. Asks nobody by itself.
 
 A judge's calls stand at stage `judge` of the sample and turn, so that nothing else has their ids; the purpose names
-the judge by its hash, the repeat, and the stage of the draft where one is judged.
+the judge by its hash, the repeat, and the stage of the draft where one is judged. A draft of an answer stands before
+there is a picture: of it, scores that need one are null with the reason NOT_YET, for a picture that is still to come is
+not one that is missing.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from flows.judge.candidate import Candidate, Judge, Verdict
+from flows.judge.candidate import NEEDS_PICTURE, SCORES, Candidate, Judge, Scores, Verdict
 from flows.recorder import Address, Recorder, model_id
 from models.chat import ChatModel, ChatReply, ChatRequest
 from models.embedding import EmbedRequest, Encoder, Vector
@@ -15,6 +17,10 @@ from storage.canonical import canonical_text, derive_id, derive_seed
 from storage.records import Row, VectorRow, VerdictRow
 from storage.spool import RecordedCall
 
+DRAFTS = ("answer", "image")
+"""The stages whose drafts can be judged: a question by itself answers nothing, so there is nothing to score."""
+NOT_YET = "not_yet"
+"""Reason of scores that need a picture, of a draft that comes before there is one."""
 JUDGE = "judge"
 """Stage of the calls of judges, kind of the runs that make verdicts, and of the packages that hold them."""
 
@@ -100,7 +106,15 @@ class RecordedLine:
 async def hear(hearing: Hearing, candidate: Candidate, recorder: Recorder) -> VerdictRow:
     """Have the judge give its verdict; errors other than unusable content pass through."""
     line = RecordedLine(recorder=recorder, hearing=hearing)
-    return hearing.row(await hearing.judge.judge(candidate, hearing.seed(), line))
+    verdict = await hearing.judge.judge(candidate, hearing.seed(), line)
+    return hearing.row(_before_the_picture(verdict) if hearing.subject.stage == "answer" else verdict)
+
+
+def _before_the_picture(verdict: Verdict) -> Verdict:
+    """What a verdict says of the words alone."""
+    known = {name: value for name, value in verdict.scores.known().items() if name not in NEEDS_PICTURE}
+    later = {name: NOT_YET for name in SCORES if name in NEEDS_PICTURE}
+    return Verdict(scores=Scores(**known), unknown={**verdict.unknown, **later}, evidence=verdict.evidence)
 
 
 def rows_of(calls: Iterable[RecordedCall], verdicts: Iterable[VerdictRow]) -> list[Row]:

@@ -5,6 +5,7 @@ goes on by the same command and asks nothing twice.
 """
 
 import asyncio
+import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,7 +16,7 @@ from typing import Protocol
 from flows.claim import died_rows, ended, living_run, publish_if_free, start_row, tidy_runs
 from flows.engine import Engine
 from flows.errors import UserError
-from flows.judge.asked import JUDGE, Hearing, hear, rows_of
+from flows.judge.asked import JUDGE, NOT_YET, Hearing, hear, rows_of
 from flows.judge.docket import CaseFiles, Docket, read_docket
 from flows.judge.seating import Bench, judge_of, kinship, seat_bench
 from flows.opening import open_lake
@@ -38,23 +39,30 @@ from storage.writing import writing
 
 LOCK = ".judge.lock"
 SAMPLES_PER_BATCH = 32
+SAMPLES_OF_ROUNDS = 8
+"""In a batch whose drafts are judged too: all their pictures are held at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeOptions:
-    """What to judge: kept samples of a version (the newest), by one judge or all, at most so many samples."""
+    """What to judge: kept samples of a version (the newest), by one judge or all, at most so many samples.
+
+    With `rounds`, each draft that was recorded of them, too.
+    """
 
     version: int | None = None
     judge: str | None = None
     repeats: int | None = None
     limit: int | None = None
+    rounds: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """What a run came to: kept samples in all, those judged now, verdicts given, and scores left unknown in these.
 
-    `version` is the last one, None where there was nothing to judge. `warnings` are for whoever reads the scores.
+    Scores that a draft cannot have yet are not counted. `version` is the last one, None where there was nothing to
+    judge. `warnings` are for whoever reads the scores.
     """
 
     samples: int
@@ -83,8 +91,10 @@ class Judging:
         self._shelf = SpoolShelf()
         lake, head = shop.lake, shop.lake.version()
         self._at = lake.version(options.version)
-        self.docket: Docket = read_docket(lake, head, self._at, bench, limit=options.limit)
-        self.batches = self.docket.batches(SAMPLES_PER_BATCH)
+        self._rounds = options.rounds
+        self._size = SAMPLES_OF_ROUNDS if options.rounds else SAMPLES_PER_BATCH
+        self.docket: Docket = read_docket(lake, head, self._at, bench, limit=options.limit, rounds=options.rounds)
+        self.batches = self.docket.batches(self._size)
         self.warnings = tuple(kinship(bench, _makers(lake, self._at)))
         self._given: list[VerdictRow] = []
         self._version: Version | None = None
@@ -102,7 +112,7 @@ class Judging:
             writer.commit([PackageDraft("run", rows)], run_id=shop.run_id)
 
     def label(self, number: int) -> str:
-        first = number * SAMPLES_PER_BATCH
+        first = number * self._size
         return f"samples {first + 1}-{first + len(self.batches[number])} of {len(self.docket.due)}"
 
     def judge(self, number: int) -> int:
@@ -133,7 +143,7 @@ class Judging:
             samples=self.docket.samples,
             judged=len({row.sample_id for row in self._given}),
             verdicts=len(self._given),
-            unknown=sum(value is None for row in self._given for value in (row.tcc, row.icc, row.iq, row.its)),
+            unknown=sum(why != NOT_YET for row in self._given for why in json.loads(row.unknown).values()),
             version=self._version.number if self._version else None,
             warnings=self.warnings,
         )
@@ -145,7 +155,7 @@ class Judging:
     async def _hear_all(
         self, hearings: Sequence[Hearing], sample_ids: Sequence[str], recorder: Recorder, spool: Spool
     ) -> list[VerdictRow]:
-        files = await asyncio.to_thread(CaseFiles, self.shop.lake, self._at, sample_ids)
+        files = await asyncio.to_thread(CaseFiles, self.shop.lake, self._at, sample_ids, drafts=self._rounds)
         syncing = asyncio.create_task(sync_often(spool))
         try:
             heard = (hear(hearing, files.candidate(hearing.subject), recorder) for hearing in hearings)

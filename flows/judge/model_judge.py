@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flows.judge.candidate import Candidate, Line, Scores, Verdict
+from flows.judge.expected import TOP_LOGPROBS, expect_scores, expected_json
 from flows.judge.prompts import judge_messages, prompts_json
 from flows.judge.reply import MAX_TOKENS, UnusableReply, read_scores, schema_of
 from flows.judge.rubric import rubric_sha256
@@ -42,11 +43,16 @@ class Punctual:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelJudge:
-    """A `Judge` over a vision model. It asks once, for the scores that are not decided without it."""
+    """A `Judge` over a vision model. It asks once, for the scores that are not decided without it.
+
+    Where it `expects`, scores are expected values over the tokens' probabilities (`flows.judge.expected`), and the
+    whole numbers that it said stand in the evidence.
+    """
 
     name: str
     model: ChatModel
     sampling: Sampling
+    expects: bool = False
 
     @property
     def sha256(self) -> str:
@@ -58,6 +64,7 @@ class ModelJudge:
                 "sampling": self.sampling.canonical(),
                 "prompts": prompts_json(),
                 "rubric": rubric_sha256(),
+                **({"expected_value": expected_json()} if self.expects else {}),
             }
         )
 
@@ -84,7 +91,16 @@ class ModelJudge:
             said = read_scores(reply.text, reply.finish_reason, names)
         except (ContentError, UnusableReply) as error:
             return Verdict(scores=Scores(**decided), unknown=dict.fromkeys(names, error.reason))
-        return Verdict(scores=Scores(**decided, **said))
+        return self._expect(decided, said, reply) if self.expects else Verdict(scores=Scores(**decided, **said))
+
+    def _expect(self, decided: Mapping[str, float], said: Mapping[str, int], reply: ChatReply) -> Verdict:
+        """The verdict by expected values; a score that has none is unknown, whatever was said."""
+        found = expect_scores(reply.text, reply.tokens or (), list(said))
+        return Verdict(
+            scores=Scores(**decided, **{name: each.value for name, each in found.items()}),
+            unknown={name: each.reason for name, each in found.items() if each.reason is not None},
+            evidence={"said": dict(said), "mass": {name: each.mass for name, each in found.items()}},
+        )
 
     def _request(self, candidate: Candidate, names: Sequence[str], seed: int) -> ChatRequest:
         who = self.model.identity
@@ -95,6 +111,7 @@ class ModelJudge:
             sampling=self.sampling,
             schema=schema_of(names),
             seed=seed,
+            top_logprobs=TOP_LOGPROBS if self.expects else None,
         )
 
 

@@ -53,6 +53,7 @@ def seat_judge(entry: JudgeEntry, settings: JudgeSettings, model: ChatModel) -> 
         name=entry.name,
         model=punctual,
         sampling=sampling_with_room(entry.sampling.model_dump()),
+        expects=entry.expected_value,
     )
 
 

@@ -114,9 +114,11 @@ def _drifts(recorded: RecordedCall, now: RecordedCall) -> Iterator[Drift]:
     yield from () if is_same else _picture_drift(recorded, now)
     yield from (
         FactDrift(name=name.replace("_", " "), was=told.get(name), now=tells.get(name))
-        for name in sorted((told.keys() | tells.keys()) - {"text", "pixel_sha256"})
+        for name in sorted((told.keys() | tells.keys()) - {"text", "pixel_sha256", "tokens"})
         if told.get(name) != tells.get(name)
     )
+    if told.get("tokens") != tells.get("tokens"):
+        yield FactDrift(name="log-probabilities", was="as recorded", now="others")
     if before.vector_sha256 != after.vector_sha256:
         yield from _vector_drift(recorded, now)
     for name, words in (("prompt_tokens", "tokens read"), ("completion_tokens", "tokens written")):

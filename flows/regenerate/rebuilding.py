@@ -52,6 +52,7 @@ def _chat(told: Mapping[str, Any], pictures: Pictures) -> ChatRequest:
         sampling=Sampling(**{**sampling, **floats}),
         schema=told["schema"],
         seed=told["seed"],
+        top_logprobs=told.get("top_logprobs"),
     )
 
 

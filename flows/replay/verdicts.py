@@ -59,7 +59,8 @@ class VerdictReplay:
 
     async def _hear_all(self, calls: Sequence[RecordedCall]) -> list[VerdictRow | Difference]:
         sample_ids = {row.sample_id for row in self._recorded}
-        files = CaseFiles(self._lake, self._version, sample_ids)
+        has_drafts = any(row.stage is not None for row in self._recorded)
+        files = CaseFiles(self._lake, self._version, sample_ids, drafts=has_drafts)
         tapes = {
             sample_id: RecordedTape(call for call in calls if call.row.sample_id == sample_id)
             for sample_id in sample_ids

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from storage.canonical import sha256_hex
 from storage.errors import LakeDamaged
+from storage.fsck.drafts import baseless_verdicts, judged_drafts
 from storage.fsck.findings import Finding, Seen, counted, few
 from storage.fsck.stock import Stock
 from storage.records import (
@@ -125,29 +126,15 @@ def check_rounds(stock: Stock) -> Seen:
     Another round than the last is chosen only in the image stage, where verdicts on its drafts say so.
     """
     rounds = stock.frame(IterationRow, ["sample_id", "turn", "stage", "round", "stopped", "chosen"])
-    chains = _chains(rounds, _judged_drafts(stock))
-    findings = [*_broken_chains(chains), *_incomplete(stock, chains), *_baseless_verdicts(stock, rounds)]
+    chains = chains_of(rounds, judged_drafts(stock))
+    findings = [*_broken_chains(chains), *_incomplete(stock, chains), *baseless_verdicts(stock, rounds)]
     return Seen(
         looked_at=f"{counted(rounds.height, 'round')} of {counted(chains.height, 'stage')}",
         findings=few(findings, of="stages"),
     )
 
 
-def _judged_drafts(stock: Stock) -> pl.DataFrame:
-    """The stages whose drafts were judged as they were made, `is_judged` being true; a later verdict chooses nothing."""
-    verdicts = stock.frame(VerdictRow, ["sample_id", "turn", "stage"]).filter(pl.col("stage").is_not_null())
-    return verdicts.select("sample_id", "turn", "stage", "version", is_judged=pl.lit(value=True)).unique()
-
-
-def _baseless_verdicts(stock: Stock, rounds: pl.DataFrame) -> Iterator[Finding]:
-    """Verdicts on drafts that there are none of."""
-    place = ["sample_id", "turn", "stage", "round"]
-    drafts = stock.frame(VerdictRow, place).filter(pl.col("stage").is_not_null()).select(place).unique()
-    for sample_id, turn, stage, number in drafts.join(rounds, on=place, how="anti").sort(place).iter_rows():
-        yield Finding(where=_place(sample_id, turn, stage), what=f"has a verdict on round {number}, which is not there")
-
-
-def _chains(rounds: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
+def chains_of(rounds: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
     """One row a stage: how its rounds look from afar. Of a stage with judged drafts any one round may be chosen."""
     stopped = pl.col("stopped").is_not_null()
     is_judged = pl.col("is_judged").fill_null(value=False).any()

@@ -54,7 +54,7 @@ class Chamber:
         return error
 
 
-def judge(lake: Lake, chamber: Chamber | None = None, **options: int | str) -> Judged:
+def judge(lake: Lake, chamber: Chamber | None = None, **options: int | str | bool) -> Judged:
     with open_judging(lake.path, JudgeOptions(**options), studio=chamber or Chamber()) as found:  # type: ignore[arg-type]
         for number in range(len(found.batches)):
             found.judge(number)
