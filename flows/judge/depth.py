@@ -25,6 +25,8 @@ LEADING = {"answer": "tcc", "image": "its"}
 """The score that a stage is told by in one sentence."""
 SEED = 1
 HELPED, HARMED, NOT_SHOWN, TOO_FEW = "helped", "made it worse", "not shown to help", "too few samples to tell"
+NOT_AMONG_ALL = "not sure: one such change among so many comes by chance"
+"""Of a change whose own p value is small, and is not once all changes of the judge are allowed for."""
 
 _DRAFTS = """
 SELECT judge, judge_sha256, rubric_sha256, stage, round, sample_id, turn,
@@ -54,8 +56,9 @@ class ScoreDepth:
             return None
         if self.change.clusters < FEWEST or self.p is None:
             return TOO_FEW
-        value = self.change.difference.value or 0.0
-        return NOT_SHOWN if self.p >= 1 - LEVEL or not value else HELPED if value > 0 else HARMED
+        if self.p < 1 - LEVEL and self.change.difference.value:
+            return HELPED if self.change.difference.value > 0 else HARMED
+        return NOT_AMONG_ALL if self.change.p is not None and self.change.p < 1 - LEVEL else NOT_SHOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ def draw_depth(found: Depth, kind: Kind) -> bytes:
     figure = Figure(figsize=(1.5 + 5.2 * len(stages), 7.2), dpi=DPI)
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, len(stages), squeeze=False, sharex="col")
+    axes = figure.subplots(2, len(stages), squeeze=False, sharex="col", sharey="row")
     for column, stage in enumerate(stages):
         rounds = [each for each in found.rounds if each.stage == stage]
         _draw_means(axes[0][column], stage, rounds)
@@ -45,9 +45,12 @@ def _draw_means(axes: "Axes", stage: str, rounds: Sequence[RoundDepth]) -> None:
     for name in SCORES_OF[stage]:
         places = [each.round + _aside(stage, name) for each in rounds]
         _draw(axes, places, [each.score(name).mean for each in rounds], name, joined=True)
-    axes.set(ylim=(LOWEST - 0.1, HIGHEST + 0.1), ylabel="mean score of the drafts of this round")
-    axes.set_title(f"Drafts of the {stage} stage", fontsize=10.5)
-    axes.legend(fontsize=9, framealpha=0.85, edgecolor="none", ncols=len(SCORES_OF[stage]), loc="lower center")
+    axes.set(ylim=(LOWEST - 0.1, HIGHEST + 0.1), ylabel="mean score of the drafts of a round")
+    axes.set_title(f"Drafts of the {stage} stage", fontsize=10.5, loc="left")
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, fontsize=9, frameon=False,
+        ncols=len(SCORES_OF[stage]), columnspacing=1.0, handletextpad=0.3,
+    )  # fmt: skip
     _finish(axes)
 
 
@@ -61,13 +64,14 @@ def _draw_changes(axes: "Axes", stage: str, rounds: Sequence[RoundDepth]) -> Non
         _draw(axes, places, known, name, joined=False)
     axes.set(ylabel="change since the round before, same turns")
     axes.set_xticks([each.round for each in rounds], [_label(each) for each in rounds], fontsize=9)
+    axes.set_xlim(-0.4, rounds[-1].round + 0.4)
     axes.margins(y=0.12)
     _finish(axes)
 
 
 def _draw(axes: "Axes", places: Sequence[float], values: Sequence[Estimate], name: str, *, joined: bool) -> None:
     there = [(place, each, each.value) for place, each in zip(places, values, strict=True) if each.value is not None]
-    line, colour = "-" if joined else "none", COLOURS[name]
+    line, colour = ":" if joined else "none", COLOURS[name]  # dotted: not the same turns
     axes.plot(
         [place for place, _, _ in there], [value for _, _, value in there],
         color=colour, linestyle=line, linewidth=1.3, marker=MARKS[name], markersize=5, label=name.upper(),

@@ -86,7 +86,8 @@ class CaseFiles:
         self._turns = {(row.sample_id, row.turn): row for row in lake.rows(TurnRow, version, among)}
         rounds = list(lake.rows(IterationRow, version, among)) if drafts else []
         self._drafts = {(row.sample_id, row.turn, row.stage, row.round): row for row in rounds if row.stage in DRAFTS}
-        named = {row.image_sha256 for row in (*self._turns.values(), *self._drafts.values()) if row.image_sha256}
+        named = {row.image_sha256 for row in self._turns.values()}
+        named |= {row.image_sha256 for row in self._drafts.values() if row.image_sha256}
         places = find_pictures(lake, version, named)
         self._pictures = {sha256: Picture.from_bytes(places[sha256].read()) for sha256 in sorted(named)}
 

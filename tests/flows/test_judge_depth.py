@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -12,8 +13,9 @@ import pytest
 from flows.asked import BuildOptions
 from flows.judge import judging as judging_module
 from flows.judge.candidate import SCORES
-from flows.judge.depth import Depth, depth_table, read_depth
+from flows.judge.depth import Depth, ScoreDepth, depth_table, read_depth
 from flows.judge.depth_chart import draw_depth
+from flows.judge.intervals import Estimate, Paired
 from flows.soundness import check_soundness
 from models.chat import ChatRequest, ImagePart
 from models.errors import TerminalError
@@ -209,6 +211,15 @@ def test_a_round_that_helps_is_told_from_one_that_harms_and_from_one_that_does_n
     assert {row["outcome"] for row in rows if row["round"] == 0} == {"-"}
 
 
+def test_a_change_that_alone_would_count_does_not_among_many() -> None:
+    sure = Estimate(value=0.4, low=0.1, high=0.7)
+    change = Paired(items=30, clusters=30, unknown=0, difference=sure, p=0.02, least_p=0.001)
+    score = ScoreDepth(score="its", known=30, mean=sure, change=change, p=0.02)
+    assert score.outcome == "helped"
+    assert (replace(score, p=0.3).outcome or "").startswith("not sure")
+    assert replace(score, p=0.3, change=replace(change, p=0.3)).outcome == "not shown to help"
+
+
 def test_few_samples_tell_nothing_however_large_the_change(bare: Lake) -> None:
     found = worlds(bare, samples=9, its={0: 0.5, 1: 4.0})
     assert round_of(found, "image", 1) == "too few samples to tell"
@@ -242,9 +253,8 @@ def test_a_later_verdict_on_drafts_excuses_no_choice() -> None:
         assert chains["strange_choices"].to_list() == [strange]
 
 
-def test_equal_depths_are_drawn_alike_as_png_and_as_svg(bare: Lake) -> None:
+def test_equal_depths_are_drawn_alike(bare: Lake) -> None:
     found = worlds(bare, samples=30, its={0: 1.0, 1: 3.0, 2: 2.0})
-    assert draw_depth(found, "png").startswith(b"\x89PNG")
     svg = draw_depth(found, "svg")
     assert svg == draw_depth(found, "svg")
     assert b"Drafts of the image stage" in svg and b"30 drafts" in svg
@@ -256,9 +266,9 @@ def test_the_command_tells_tables_and_sentences_and_draws(
     depth = ("judge", "depth", "--lake")
     worlds(bare, samples=1, its={})
     assert interlake(*depth, bare.path, "--version", 1)[0] == 0
-    code, out, _ = interlake(*depth, judged.path, "--plot", tmp_path / "x.svg")
+    code, out, _ = interlake(*depth, judged.path, "--plot", tmp_path / "x.png")
     assert code == 0 and "round 1 of the image stage changed ITS by" in out and "one that stopped earlier" in out
-    assert (tmp_path / "x.svg").read_bytes().startswith(b"<?xml")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     (told,) = json.loads(interlake(*depth, judged.path, "--json")[1])
     assert {each["stage"] for each in told["rounds"]} == {"answer", "image"}
     assert len(told["sentences"]) == sum(each["round"] > 0 for each in told["rounds"])
