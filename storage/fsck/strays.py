@@ -28,7 +28,12 @@ ASKED_AGAIN = "all other calls there are found; the next 'interlake build' asks 
 SETTINGS = "interlake.toml"
 LAKE_LOCK = ".lock"
 SPOOLS = "spool/*.log"
-_LOCKS = {LAKE_LOCK, HISTORY_LOCK, MAINTAIN_LOCK, ".reembed.lock", ".judge.lock"}
+_LOCKS = {
+    LAKE_LOCK,
+    HISTORY_LOCK,
+    MAINTAIN_LOCK,
+    *(f".{kind}.lock" for kind in ("reembed", "judge", "propose", "derive")),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +123,7 @@ def _stray_runs(lake: Lake, stock: Stock) -> Iterator[Stray]:
 
 
 def needed_runs(stock: Stock) -> set[str]:
-    """Runs whose spools may hold what open slots, a move to another encoder, or judges go on with."""
+    """Runs whose spools may hold what open slots, a move to another encoder, judges or inquiries go on with."""
     claims = stock.frame(ClaimRow, ["slot_id", "sample_id", "run_id"])
     decided = dict(latest_decisions(stock).select("sample_id", "version").rows())
     latest = claims.unique("slot_id", keep="last", maintain_order=True)
@@ -126,7 +131,7 @@ def needed_runs(stock: Stock) -> set[str]:
         row["slot_id"] for row in latest.iter_rows(named=True) if decided.get(row["sample_id"], 0) <= row["version"]
     }
     runs = {row["run_id"] for row in claims.iter_rows(named=True) if row["slot_id"] in still_open}
-    return runs | _unfinished(stock, "reembed") | _unfinished(stock, "judge")
+    return runs.union(*(_unfinished(stock, kind) for kind in ("reembed", "judge", "propose", "derive")))
 
 
 def _unfinished(stock: Stock, kind: str) -> set[str]:

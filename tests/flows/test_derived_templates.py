@@ -93,6 +93,7 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(lake: Lake) -> None:
     broken = Author(says=generalise, fails=lambda count: Killed() if count == 4 else None)
     with pytest.raises(Killed):
         derive(lake, file, broken)
+    assert_fsck_finds_nothing(lake)
     resumed = Author(says=generalise)
     derived = derive(lake, file, resumed)
     assert sum(bool(each["template_id"]) for each in derived.questions) == 6

@@ -123,6 +123,7 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(lake: Lake) -> None:
     with pytest.raises(Killed):
         propose(lake, 25, author=broken)
     assert list(lake.rows(CallRow, lake.version())) == []
+    assert_fsck_finds_nothing(lake)
     resumed = Author()
     proposed = propose(lake, 25, author=resumed)
     assert proposed.names == expected.names
