@@ -14,6 +14,7 @@ from flows.judge.candidate import Candidate, DirectLine, Verdict
 from flows.judge.expected import LITTLE_MASS, NO_TOKEN, TOP_LOGPROBS, expect_scores
 from flows.judge.model_judge import ModelJudge
 from flows.judge_settings import JudgeEntry
+from flows.regenerate.rebuilding import rebuild
 from models.chat import ChatRequest, Token
 from models.errors import TerminalError
 from models.fake_behaviour import Say
@@ -21,6 +22,7 @@ from models.fake_server import FakeServer
 from models.fakes import FakeChat, fake_tokens
 from models.server_chat import ServerChat, ServerSource
 from models.server_wire import request_body
+from storage.canonical import canonical_text
 from storage.records import CallRow, VerdictRow
 from tests.flows.casts import fake_lake, grow
 from tests.flows.test_judge import SAMPLING
@@ -126,6 +128,11 @@ def test_log_probabilities_are_part_of_a_requests_key_only_where_they_are_asked_
     before = {"kind", "model", "revision", "messages", "sampling", "schema", "seed"}
     assert set(dict(plain_request().canonical())) == before  # type: ignore[arg-type]
     assert not {"logprobs", "top_logprobs"} & set(request_body(plain_request(), "vllm"))
+
+
+def test_a_recorded_request_for_log_probabilities_is_rebuilt_with_them() -> None:
+    for request in (plain_request(), plain_request(20)):
+        assert rebuild(canonical_text(request.canonical()), request.key(), {}) == request
 
 
 @pytest.mark.parametrize("backend", ["signals", "vllm"])
