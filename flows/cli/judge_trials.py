@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @lake_option
 @click.option(
     "--human",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=click.Path(path_type=Path),
     required=True,
     help="CSV or Parquet of what people say: sample_id, turn, rater, tcc, icc, iq, its; or, in place of the first two, "
     "question, answer, image.",

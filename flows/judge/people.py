@@ -65,6 +65,8 @@ class People:
 
 def read_people(file: Path, find: FindSample) -> People:
     """The ratings of a file; UserError, with the place, for the first row that cannot be used."""
+    if not file.is_file():
+        raise UserError(f"{file} is not there, or no file; name the CSV or Parquet of what people say")
     items: dict[str, Item] = {}
     ratings: dict[tuple[str, str], Rating] = {}
     for where, row in _read_rows(file):

@@ -95,7 +95,7 @@ SHIPPED = {
     "audit-weekly": ("replay_lake", "flows/audit.py", "weekly", "0 8 * * 0", {"interlake", "audit"}),
     "judge-weekly": ("judge_lake", "flows/judge_lake.py", "weekly", "0 11 * * 0", {"interlake", "judge"}),
 }
-PARAMETERS = {
+PARAMETERS: dict[str, dict[str, str | int]] = {
     "build-nightly": {"lake": "./lake", "new_topics": 5, "samples_per_topic": 2},
     "maintain-weekly": {"lake": "./lake", "least": 64},
     "audit-weekly": {"lake": "./lake", "since": 0},

@@ -1,4 +1,4 @@
-"""Judges by themselves: the rubric, replies read strictly, what a judge is told, what it measures, what is no answer."""
+"""Judges by themselves: the rubric, replies read strictly, what a judge is told, what it measures, no answers."""
 
 import asyncio
 import json

@@ -335,5 +335,5 @@ def test_the_file_is_written_in_the_format_of_older_tools(grown: Lake) -> None:
 def test_verdicts_are_there_and_empty(grown: Lake) -> None:
     publish(grown, grown.version())
     columns = ["sample_id", "turn", "judge", "rubric_sha256", "repeat", "tcc", "icc", "iq", "its", "version"]
-    assert [row[0] for row in read(grown, "DESCRIBE verdicts")] == columns
+    assert {row[0] for row in read(grown, "DESCRIBE verdicts")} >= set(columns)
     assert read(grown, "FROM verdicts") == []
