@@ -199,6 +199,11 @@ def bare(tmp_path: Path) -> Lake:
 
 def test_a_round_that_helps_is_told_from_one_that_harms_and_from_one_that_does_nothing(bare: Lake) -> None:
     found = worlds(bare, samples=30, its={0: 1.0, 1: 3.0, 2: 2.0})
+    gains = query(bare, "SELECT its_gain, tcc_gain FROM depth WHERE stage = 'image' ORDER BY round").rows()
+    assert gains[0] == (None, None)
+    assert [its for its, _ in gains[1:]] == pytest.approx([2.0, -1.0], abs=0.2), (
+        "against the round before, not the first"
+    )
     assert round_of(found, "image", 0) is None
     assert round_of(found, "image", 1) == "helped"
     assert round_of(found, "image", 2) == "made it worse"
