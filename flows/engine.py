@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import resource
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -13,6 +14,8 @@ from flows.cards import turn_of
 from flows.recorder import Asked
 
 T = TypeVar("T")
+
+MANY_FILES = 65_536
 
 
 class Engine:
@@ -27,6 +30,7 @@ class Engine:
         # What was imported stays: collecting garbage need not look through it again and again.
         gc.collect()
         gc.freeze()
+        _allow_many_files()
         self._thread.start()
         return self
 
@@ -88,6 +92,14 @@ class Gate:
             if not place.done():
                 place.set_result(None)
                 self._inside += 1
+
+
+def _allow_many_files() -> None:
+    """As many as this user may have open: each batch under way has a spool, each request a connection."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
 async def _cancel_all() -> None:

@@ -12,6 +12,8 @@ SLACK = 1.25
 """Samples being written for each request that models bear at a time: some of them are always between two requests."""
 HELD = 4
 """Samples begun and not committed for each that may be being written."""
+AT_LEAST = 2
+"""Batches begun and not committed however large they are, or the end of each would be waited for."""
 
 
 class Intake:
@@ -25,6 +27,7 @@ class Intake:
         self._unwritten: dict[int, int] = {}
         self._held: dict[int, int] = {}
         self._ended: set[int] = set()
+        self._failed: set[int] = set()
         self._changed = threading.Condition()
 
     def begin(self, number: int, samples: int) -> None:
@@ -38,11 +41,11 @@ class Intake:
             self._unwritten[number] -= 1
             self._changed.notify_all()
 
-    def end(self, number: int) -> None:
+    def end(self, number: int, *, is_made: bool) -> None:
         """A batch was made, or never will be."""
         with self._changed:
             self._unwritten.pop(number, None)
-            self._ended.add(number)
+            (self._ended if is_made else self._failed).add(number)
             self._changed.notify_all()
 
     def release(self, number: int) -> None:
@@ -53,13 +56,19 @@ class Intake:
             self._changed.notify_all()
 
     def wait_for_room(self, oldest: int | None) -> bool:
-        """Wait until another batch may be begun: True; or until the batch `oldest` has ended: False."""
+        """Wait until another batch may be begun: True; or until it is the turn of the batch `oldest`: False.
+
+        While there is room, a batch that was made waits to be committed, or models would idle meanwhile; one that
+        failed does not, since nothing is begun after it.
+        """
         with self._changed:
             while True:
-                if oldest in self._ended:
+                if oldest in self._failed:
                     return False
                 if oldest is None or self.has_room():
                     return True
+                if oldest in self._ended:
+                    return False
                 self._changed.wait(_LOOK_AGAIN_SECONDS)
 
     def has_room(self) -> bool:
@@ -69,7 +78,7 @@ class Intake:
             return (
                 (self._most is None or len(self._held) < self._most)
                 and sum(self._unwritten.values()) < wanted
-                and sum(self._held.values()) < HELD * wanted
+                and (len(self._held) < AT_LEAST or sum(self._held.values()) < HELD * wanted)
             )
 
 

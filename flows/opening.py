@@ -39,7 +39,9 @@ def open_build(
     """
     lake, settings = open_lake(path, turns=options.turns, lock_timeout=options.lock_timeout)
     settings = asking(settings, options)
-    only = add_topics(path, Path(options.topics)).topic_ids if options.topics else None
+    only = None
+    if options.topics:
+        only = add_topics(path, Path(options.topics), lock_timeout=settings.run.lock_timeout).topic_ids
     request = build_request(settings, options, only_topics=only)
     proposed: list[str] = []
 

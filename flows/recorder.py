@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
+from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -141,6 +142,7 @@ class Recorder:
         self._patience = patience
         self._absences = absences or Absences(patience)
         self._stopped: Exception | None = None
+        self._stopped_at: TracebackType | None = None
 
     @property
     def stopped(self) -> Exception | None:
@@ -149,7 +151,8 @@ class Recorder:
 
     def stop(self, error: Exception) -> None:
         """Ask nothing more: whoever does gets the first such error. What is under way is still heard and recorded."""
-        self._stopped = self._stopped or error
+        if self._stopped is None:  # raised many times, its own traceback would grow with each
+            self._stopped, self._stopped_at = error, error.__traceback__
 
     async def chat(self, model: ChatModel, at: Address, request: ChatRequest) -> ChatReply:
         """Ask a chat model. ContentError when it has no usable answer, TransientError when patience is at its end."""
@@ -244,13 +247,14 @@ class Recorder:
         not counted; not before the third, unless the backend asks for a wait that is longer by itself.
         """
         first = since = lost = 0.0
-        tries = 0
+        tries = reached = 0
         name = asked.model.identity.name
 
         async def send() -> Answer:
-            nonlocal first, since
+            nonlocal first, since, reached
             if self._stopped:
-                raise self._stopped
+                raise self._stopped.with_traceback(self._stopped_at)
+            reached = tries
             since = time.monotonic()
             first = first or since
             return await asked.send()
@@ -268,7 +272,9 @@ class Recorder:
             except TransientError as error:
                 growing = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (tries - 1)) * random.uniform(0.5, 1.5)
                 wait = max(growing, error.retry_after or 0)
-                lost += time.monotonic() - since + wait
+                # A model that could not be woken was not asked: what went by until then was waiting for its turn.
+                lost += wait + (time.monotonic() - since if reached == tries else 0.0)
+                first = first or time.monotonic()
                 if self._stopped or (lost > self._patience and (tries >= FEWEST_TRIES or wait > self._patience)):
                     raise
                 self._absences.missed(name, since=first, why=str(error))

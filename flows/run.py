@@ -160,6 +160,10 @@ class Run:
         self._finished[number] = _Made(tuple(zip(slots, dialogues, strict=True)), tape)
         return True
 
+    def has_made(self, number: int) -> bool:
+        """Whether a batch waits to be committed."""
+        return number in self._finished
+
     def commit(self, number: int) -> Committed:
         """Commit a batch that was made; its calls are in the package then and leave the spool."""
         made = self._finished.pop(number)

@@ -62,7 +62,7 @@ def make_in_order(run: Run) -> Iterator[int]:
 
 
 def _tell_end(run: Run, number: int, _: PrefectFuture[bool]) -> None:
-    run.intake.end(number)
+    run.intake.end(number, is_made=run.has_made(number))
 
 
 def _make_all(run: Run) -> Iterator[tuple[int, bool]]:

@@ -86,8 +86,10 @@ class ChildProcess:
                 file.close()
 
     def _read_line(self, unwanted: Event) -> bytes:
+        said = select.poll()  # unlike select(), it takes descriptors of any number
+        said.register(self._stdout, select.POLLIN)
         while b"\n" not in self._read:
-            ready, _, _ = select.select([self._stdout], [], [], LOOK_SECONDS)
+            ready = said.poll(1000 * LOOK_SECONDS)
             if unwanted.is_set():
                 raise UnwantedError
             if not ready:

@@ -45,6 +45,8 @@ class Connections:
                 session.request(method, url, data=body, allow_redirects=False) as response,
             ):
                 return await _read_whole(response)
+        except aiohttp.ServerTimeoutError as error:  # it could not be reached, which is not being late
+            cause: Exception = error
         except TimeoutError as error:
             raise ServerLate(f"{self._server.url} sent no whole reply within {seconds:g} s") from error
         except (aiohttp.ClientError, OSError) as error:

@@ -131,8 +131,11 @@ def _tell_system(run: Results) -> Iterator[SystemScore]:
 
 
 def _interval(values: pl.Series, names: Sequence[str]) -> Estimate:
-    known = {"mean": mean_of(_floats(values))}
-    return estimate_all(known, Clusters.by(names), seed=SEED)["mean"]
+    """Of what is known: an interval that counted unknown scores among its samples would be too narrow."""
+    floats = _floats(values)
+    is_known = ~np.isnan(floats)
+    clusters = Clusters.by([name for name, known in zip(names, is_known, strict=True) if known])
+    return estimate_all({"mean": mean_of(floats[is_known])}, clusters, seed=SEED)["mean"]
 
 
 def _floats(values: pl.Series) -> Floats:

@@ -59,16 +59,22 @@ def convert_picture(data: bytes) -> Picture:
 def _read_bytes(path: Path) -> bytes:
     """The bytes of a regular file, opened so that no pipe can make anybody wait."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UnusablePicture("no_file", "it is no file")
+        with open(path, "rb", buffering=0, opener=_open_at_once) as file:
             data = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise UnusablePicture("no_file", f"it cannot be read: {error.strerror}") from error
     if len(data) > LARGEST_FILE:
         raise UnusablePicture("too_large", f"it has more than {LARGEST_FILE:,} bytes")
     return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A descriptor of a regular file."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnusablePicture("no_file", "it is no file")
+    return descriptor
 
 
 def _refuse_unfit(image: Image.Image) -> None:

@@ -38,14 +38,25 @@ async def hear_drafts(
 
 
 def choose_round(rounds: Sequence[int], verdicts: Sequence[VerdictRow]) -> int:
-    """The round whose draft is the best; the last one where nothing is known of any, as without a judge."""
-    scores = {number: _mean([row for row in verdicts if row.round == number]) for number in rounds}
-    known = {number: value for number, value in scores.items() if value is not None}
-    return max(known, key=lambda number: (known[number], -number)) if known else rounds[-1]
+    """The round whose draft is the best; the last one where nothing is known of any, as without a judge.
+
+    Drafts are compared by the scores that are known of all of them, or an unknown score could make one look better;
+    where there are none, by how many are known. Of equal ones the first is taken.
+    """
+    told = {number: _means([row for row in verdicts if row.round == number]) for number in rounds}
+    known = {number: means for number, means in told.items() if means}
+    if not known:
+        return rounds[-1]
+    shared = set.intersection(*(set(means) for means in known.values()))
+
+    def worth(number: int) -> tuple[float, int]:
+        means = known[number]
+        return (fmean(means[name] for name in sorted(shared)) if shared else len(means)), -number
+
+    return max(known, key=worth)
 
 
-def _mean(verdicts: Sequence[VerdictRow]) -> float | None:
-    """The mean over the scores, each by the mean of the verdicts that know it."""
-    of_scores = [[v for row in verdicts if (v := getattr(row, name)) is not None] for name in SCORES]
-    known = [fmean(values) for values in of_scores if values]
-    return fmean(known) if known else None
+def _means(verdicts: Sequence[VerdictRow]) -> dict[str, float]:
+    """By score the mean of the verdicts that know it."""
+    known = {name: [v for row in verdicts if (v := getattr(row, name)) is not None] for name in SCORES}
+    return {name: fmean(values) for name, values in known.items() if values}

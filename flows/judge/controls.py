@@ -200,10 +200,10 @@ def outcome_of(expected: Expected, paired: Paired) -> Outcome:
 
 def _fallen(difference: Estimate, away: float, p: float) -> Outcome:
     """Passed where a fall is shown, failed where there is none, or one too small to matter; else nobody can tell."""
-    if away < 0 and p < SIGNIFICANT:
-        return "passed"
     is_small = difference.low is not None and difference.low > -SMALLEST_DROP
-    return "failed" if away >= 0 or is_small else "not told"
+    if away >= 0 or is_small:
+        return "failed"
+    return "passed" if p < SIGNIFICANT else "not told"
 
 
 def _spread(opened: OpenedJudge, source: Source, repeats: int) -> Iterator[Spread]:

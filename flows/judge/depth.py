@@ -125,21 +125,27 @@ def _depth(setup: Sequence[str], drafts: pl.DataFrame, rows: Sequence[Mapping[st
     return Depth(**dict(zip(_SETUP, setup, strict=True)), rounds=tuple(_corrected(rounds)))
 
 
+def _mean_of_known(drafts: pl.DataFrame, name: str) -> Estimate:
+    """The mean of a score that is known of all these drafts, with its interval over samples."""
+    clusters = Clusters.by(drafts["sample_id"].to_list())
+    return estimate_all({name: mean_of(drafts[name].cast(pl.Float64).to_numpy())}, clusters, seed=SEED)[name]
+
+
 def _round(row: Mapping[str, Any], drafts: pl.DataFrame) -> RoundDepth:
     """A round of the stage whose drafts these are."""
     names = SCORES_OF[row["stage"]]
     now = drafts.filter(pl.col("round") == row["round"])
-    clusters = Clusters.by(now["sample_id"].to_list())
-    values = {name: now[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in names}
-    means = estimate_all({name: mean_of(each) for name, each in values.items()}, clusters, seed=SEED)
-    both = drafts.filter(pl.col("round") == row["round"] - 1).join(now, on=["sample_id", "turn"], suffix="_now")
+    means = {name: _mean_of_known(now.drop_nulls(name), name) for name in names}
+    both = drafts.filter(pl.col("round") == row["round"] - 1).join(
+        now, on=["sample_id", "turn"], suffix="_now", maintain_order="left"
+    )
     plain = {name: row[name] for name in RoundDepth.__slots__ if name != "scores"}
     return RoundDepth(
         **plain,
         scores=tuple(
             ScoreDepth(
                 score=name,
-                known=int((~np.isnan(values[name])).sum()),
+                known=len(now) - now[name].null_count(),
                 mean=means[name],
                 change=_change(both, name) if row["round"] else None,
             )

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from flows.cards import turn_of
 from flows.judge.candidate import Candidate, Line, Scores, Verdict
 from flows.judge.expected import TOP_LOGPROBS, expect_scores, expected_json
 from flows.judge.prompts import judge_messages, prompts_json
@@ -32,6 +34,10 @@ class Punctual:
     @property
     def at_once(self) -> int:
         return self.model.at_once
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """The model's turn on a card that it may share; waiting for it is no part of the seconds."""
+        return turn_of(self.model)
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         try:

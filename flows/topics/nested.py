@@ -80,8 +80,8 @@ class _Tree:
         children = {key for key in value if _is_children(key, value[key])}
         own = _own_path(value, children) if children else ()
         if own:
-            for key in value.keys() - children:
-                if column_of(key) is None:
+            for key in value:
+                if key not in children and column_of(key) is None:
                     self._columns.leave_out(key, place)
         for key, below in value.items():
             if own and key not in children:

@@ -90,7 +90,7 @@ class Refused:
 
     @classmethod
     def of(cls, error: Unusable, *, place: str, text: str) -> "Refused":
-        return cls(place=place, text=text[:KEPT_CHARACTERS], problem=error.problem, remedy=error.remedy)
+        return cls(place=place, text=_writable(text[:KEPT_CHARACTERS]), problem=error.problem, remedy=error.remedy)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,7 +123,12 @@ class Columns:
             problem = f"unknown column or key {shown(key)}"
             remedy = "use topic, category and domain, or leave others unread by --ignore-columns"
             raise UnknownColumn(problem, remedy, place=place)
-        self.ignored.setdefault(key[:SHOWN_CHARACTERS], None)
+        self.ignored.setdefault(_writable(key[:SHOWN_CHARACTERS]), None)
+
+
+def _writable(text: str) -> str:
+    """A text that reports can be written with: half a surrogate pair, which JSON may hold, as its escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def column_of(key: str) -> Column | None:

@@ -12,6 +12,7 @@ import pytest
 
 from flows.cards import Card, OnCard, SharedChat, SharedPainter, turn_of
 from flows.engine import Engine
+from flows.judge.model_judge import Punctual
 from flows.recorder import Answer
 from models.chat import ChatReply, ChatRequest
 from models.errors import TerminalError, TransientError
@@ -295,6 +296,24 @@ def test_a_model_without_a_card_has_its_turn_at_once() -> None:
         assert not isinstance(FakeChat(), OnCard)
         async with turn_of(FakeChat()):
             pass
+
+    run(build())
+
+
+def test_a_judge_that_waits_for_its_card_is_not_late() -> None:
+    room = Room()
+
+    async def build() -> None:
+        card = share(room, "fake-chat", "fake-painter")
+        judge = Punctual(model=SharedChat(FakeChat(), card), seconds=1.0)
+        async with asyncio.TaskGroup() as group, card.turn("fake-painter"):
+            asking = group.create_task(ask_in_turn(judge))
+            await asyncio.sleep(5)
+            assert not asking.done()
+
+    async def ask_in_turn(judge: Punctual) -> None:
+        async with turn_of(judge):
+            assert (await judge.chat(plain_request("Hello"))).text
 
     run(build())
 

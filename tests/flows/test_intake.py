@@ -66,12 +66,40 @@ def test_a_batch_that_is_begun_again_counts_once() -> None:
     assert intake.wait_for_room(7)
 
 
+def test_a_batch_that_was_made_is_committed_only_when_there_is_no_room_for_another() -> None:
+    intake = intake_of(4)
+    intake.begin(0, 4)
+    for _ in range(4):
+        intake.write(0)
+    intake.end(0, is_made=True)
+    assert intake.wait_for_room(0)
+    intake.begin(1, 5)
+    assert not intake.wait_for_room(0)
+
+
+def test_nothing_is_begun_behind_a_batch_that_failed() -> None:
+    intake = intake_of(16)
+    intake.begin(0, 4)
+    intake.end(0, is_made=False)
+    assert intake.has_room()
+    assert not intake.wait_for_room(0)
+
+
+def test_batches_that_are_large_for_their_models_overlap_all_the_same() -> None:
+    intake = intake_of(8)
+    intake.begin(0, 64)
+    for _ in range(60):
+        intake.write(0)
+    assert intake.has_room()
+
+
 def test_whoever_waits_hears_that_the_oldest_batch_has_ended() -> None:
     intake = intake_of(1)
     intake.begin(0, 8)
+    intake.begin(1, 8)
     heard: list[bool] = []
     waiting = threading.Thread(target=lambda: heard.append(intake.wait_for_room(0)))
     waiting.start()
-    intake.end(0)
+    intake.end(0, is_made=True)
     waiting.join(30)
     assert heard == [False]

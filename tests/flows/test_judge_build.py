@@ -117,5 +117,22 @@ def scored(row: VerdictRow) -> float:
     return sum(value for value in values if value is not None) / 4
 
 
+def verdict_on(number: int, **scores: float | None) -> VerdictRow:
+    return VerdictRow(
+        verdict_id=f"{number:032x}", sample_id="0" * 32, turn=1, stage="image", round=number, judge="j",
+        judge_sha256="0" * 64, rubric_sha256="0" * 64, repeat=0, model_id=None,
+        tcc=scores.get("tcc"), icc=scores.get("icc"), iq=scores.get("iq"), its=scores.get("its"),
+        unknown="{}", evidence="{}",
+    )  # fmt: skip
+
+
+def test_an_unknown_score_makes_no_draft_look_better() -> None:
+    whole, partly = verdict_on(0, tcc=4.0, icc=4.0, iq=4.0, its=4.0), verdict_on(1, tcc=4.0, iq=4.0, its=None)
+    assert choose_round([0, 1], [whole, partly]) == 0
+    assert choose_round([0, 1], [whole, verdict_on(1, tcc=4.0, iq=5.0)]) == 1
+    assert choose_round([0, 1], [verdict_on(0, icc=1.0), verdict_on(1, tcc=5.0, iq=5.0)]) == 1
+    assert choose_round([0, 1, 2], [whole, verdict_on(1)]) == 0
+
+
 def test_where_nothing_is_known_of_any_draft_the_last_one_is_taken() -> None:
     assert choose_round([0, 1, 2], []) == 2

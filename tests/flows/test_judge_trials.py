@@ -349,6 +349,7 @@ def test_what_so_few_samples_cannot_show_is_neither_passed_nor_failed() -> None:
     assert outcome_of("lower", paired(7, Estimate(value=-1.1), 0.09)) == "not told"
     assert outcome_of("lower", paired(20, Estimate(value=-0.5, low=-1.2, high=0.2), 0.2)) == "not told"
     assert outcome_of("lower", paired(90, Estimate(value=-0.1, low=-0.3, high=0.1), 0.2)) == "failed"
+    assert outcome_of("lower", paired(90, Estimate(value=-0.1, low=-0.15, high=-0.05), 0.0005)) == "failed"
     assert outcome_of("lower", paired(7, Estimate(value=0.0), 1.0)) == "failed"
 
 
