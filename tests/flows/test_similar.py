@@ -259,7 +259,9 @@ def script(request: ChatRequest) -> str:
     if "suggestion" in reply:
         return json.dumps({"suggestion": None})
     if "caption" in reply:
-        reply["caption"] = next(caption for topic, caption in CAPTIONS.items() if f"Topic: {topic}\n" in asked)
+        reply["caption"] = next(
+            caption for topic, caption in CAPTIONS.items() if f"Topic: {topic}\n" in asked or caption in asked
+        )
     return json.dumps(reply)
 
 
