@@ -31,7 +31,6 @@ from tests.flows.eventful_lake import (
     BACK,
     BUILT,
     MOVED,
-    RESUMED,
     HalfBlindEncoder,
     change_settings,
     make,
@@ -242,7 +241,7 @@ def test_those_that_repeat_a_sample_are_told_and_whether_that_still_holds(lake: 
 
 
 def test_a_sample_that_another_took_the_place_of_is_not_compared_with_it(lake: Lake, told: dict[str, Ancestry]) -> None:
-    for sample_id in sample_ids(lake, f"version = {AGAIN - 2}"):
+    for sample_id in sample_ids(lake, f"version = {AGAIN - 2} AND outcome = 'kept'"):
         found = told[sample_id]
         (old,) = [row for row in found.others if row["outcome"] == "rejected"]
         nearest = [turn.nearest for each in found.comparisons for turn in each.turns]
@@ -266,11 +265,11 @@ def test_a_rerun_that_was_retried_is_not_compared_with_what_it_takes_the_place_o
 
 
 def test_json_is_complete(interlake: Interlake, lake: Lake) -> None:
-    (sample_id,) = sample_ids(lake, f"version = {RESUMED - 1} AND outcome = 'duplicate'")
+    (sample_id, *_) = sample_ids(lake, f"version = {BUILT - 1} AND outcome = 'duplicate'")
     _, out, _ = interlake("why", "--lake", lake.path, sample_id, "--json")
     told, found = json.loads(out), read_ancestry(lake, sample_id)
     assert told["sample"]["sample_id"] == sample_id
-    assert told["generation"]["settings"]["rounds"] == {"question": 3, "answer": 3, "image": 1}
+    assert told["generation"]["settings"]["rounds"] == {"question": 3, "answer": 3, "image": 3}
     assert len(told["calls"]) == len(found.calls)
     assert [each["nearest"] for each in told["comparisons"][0]["turns"]] == [
         {name: getattr(turn.nearest, name) for name in ("sample_id", "turn", "image", "text")}

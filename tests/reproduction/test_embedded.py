@@ -1,6 +1,7 @@
 """A lake of the embedded models: replayed without them, and asked again of them in another process."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def test_a_copy_is_replayed_where_neither_models_nor_a_network_are(embedded: Lak
     done = run_bare("replay", "--lake", tmp_path / "copy")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     version = embedded.version(3).sha256
-    assert done.stdout.startswith("version 3, build: 1 sample, 6 calls (1 kept): identical, sha256 " + version[:16])
+    said = rf"version 3, build: 1 sample, \d+ calls \(1 kept\): identical, sha256 {version[:16]}"
+    assert re.match(said, done.stdout)
 
 
 def test_another_process_hears_the_same_from_the_embedded_models_whoever_else_asks(embedded: Lake) -> None:
