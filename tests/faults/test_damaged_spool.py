@@ -72,6 +72,7 @@ def test_a_call_that_the_disk_lost_before_the_commit_stops_the_run_and_is_asked_
         open_build(lake.path, ONE, studio=Troupe(writer_fails=tear_at_the_end)) as run,
     ):
         run.make(0)
+        run.commit(0)
     troupe = Troupe()
     assert grow(lake.path, ONE, troupe).counts()["kept"] == 2
     assert set(troupe.asked) == set(lost)
