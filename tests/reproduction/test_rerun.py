@@ -248,9 +248,9 @@ def replayed(lake: Lake) -> bool:
 
 
 def test_who_goes_back_to_the_recipe_before_an_interrupted_rerun_has_his_samples_again(lake: Lake) -> None:
-    change(lake, "answer = 3", "answer = 1")
+    change(lake, "question = 3", "question = 0")
     stopped_rerun(lake)
-    change(lake, "answer = 1", "answer = 3")
+    change(lake, "question = 0", "question = 3")
     run = grow(lake.path, BuildOptions(new_topics=0, samples_per_topic=1, turns=1))
     assert (run.plan.slots, len(run.plan.abandoned)) == ((), 4)
     assert read_status(lake.path).outcomes["kept"] == 4
@@ -258,7 +258,7 @@ def test_who_goes_back_to_the_recipe_before_an_interrupted_rerun_has_his_samples
     assert sorted(states.values()) == [("kept", None)] * 4 + [("rejected", "abandoned")] * 4
     assert_fsck_finds_nothing(lake)
     assert replayed(lake)
-    change(lake, "answer = 3", "answer = 1")
+    change(lake, "question = 3", "question = 0")
     assert len(rerun(lake).slots) == 4, "what was given up can be made after all"
     assert_fsck_finds_nothing(lake)
     assert replayed(lake)
