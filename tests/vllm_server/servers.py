@@ -31,7 +31,7 @@ SWITCHES = {
     "VLLM_SERVER_DEV_MODE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    # Two servers share the cores with whoever asks them; a thread that waits for one beside it costs more than it brings.
+    # Two servers share the cores with whoever asks them; a thread that waits for another brings nothing.
     "OMP_NUM_THREADS": "1",
     # What it finds out about a model's class takes seconds, and is kept.
     "VLLM_CACHE_ROOT": str(ENVIRONMENT / "cache"),
