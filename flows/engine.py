@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import heapq
+import itertools
 import resource
 import threading
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -52,23 +54,35 @@ class Engine:
         """Start a coroutine on the engine's loop; its result or error arrives in the future."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    async def ask(self, model: Asked, send: Callable[[], Awaitable[T]]) -> T:
-        """Send one request when the model has room for it, and the card that it may share."""
-        async with self._gates.setdefault(model.identity.name, Gate(model)), turn_of(model):
+    async def ask(self, model: Asked, send: Callable[[], Awaitable[T]], *, turn: int = 0) -> T:
+        """Send one request when the model has room for it, and the card that it may share.
+
+        Of all that wait, those of the lowest turn come first, in the order in which they came.
+        """
+        gate = self._gates.setdefault(model.identity.name, Gate(model))
+        async with gate.passing(turn), turn_of(model):
             return await send()
 
 
 class Gate:
-    """Lets as many through as the model bears at a time, a number that may change; the others wait in their order."""
+    """Lets as many through as the model bears at a time, a number that may change.
+
+    The others wait: by their turn, and within it in the order in which they came. With the number of the batch as the
+    turn this is the list schedule in the order of the plan: what was begun first is ended first, and a later batch has
+    what an earlier one leaves it. None waits for ever, since a batch asks only so much.
+    """
 
     def __init__(self, model: Asked) -> None:
         self._model = model
         self._inside = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._came = itertools.count()
 
-    async def __aenter__(self) -> None:
+    @asynccontextmanager
+    async def passing(self, turn: int) -> AsyncIterator[None]:
+        """Wait to be let in, and be inside."""
         place = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        heapq.heappush(self._waiting, (turn, next(self._came), place))
         self._admit()
         try:
             await place
@@ -76,11 +90,10 @@ class Gate:
             if place.done() and not place.cancelled():
                 self._leave()  # let in and cancelled in the same moment
             raise
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._leave()
+        try:
+            yield
+        finally:
+            self._leave()
 
     def _leave(self) -> None:
         self._inside -= 1
@@ -88,7 +101,7 @@ class Gate:
 
     def _admit(self) -> None:
         while self._waiting and self._inside < max(1, self._model.at_once):
-            place = self._waiting.popleft()
+            _, _, place = heapq.heappop(self._waiting)
             if not place.done():
                 place.set_result(None)
                 self._inside += 1

@@ -26,8 +26,7 @@ class Intake:
         self._most = most
         self._unwritten: dict[int, int] = {}
         self._held: dict[int, int] = {}
-        self._ended: set[int] = set()
-        self._failed: set[int] = set()
+        self._is_over = False
         self._changed = threading.Condition()
 
     def begin(self, number: int, samples: int) -> None:
@@ -42,10 +41,16 @@ class Intake:
             self._changed.notify_all()
 
     def end(self, number: int, *, is_made: bool) -> None:
-        """A batch was made, or never will be."""
+        """A batch was made, or never will be: then nothing more is begun."""
         with self._changed:
             self._unwritten.pop(number, None)
-            (self._ended if is_made else self._failed).add(number)
+            self._is_over = self._is_over or not is_made
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Nothing more is begun."""
+        with self._changed:
+            self._is_over = True
             self._changed.notify_all()
 
     def release(self, number: int) -> None:
@@ -55,21 +60,14 @@ class Intake:
             self._held.pop(number, None)
             self._changed.notify_all()
 
-    def wait_for_room(self, oldest: int | None) -> bool:
-        """Wait until another batch may be begun: True; or until it is the turn of the batch `oldest`: False.
-
-        While there is room, a batch that was made waits to be committed, or models would idle meanwhile; one that
-        failed does not, since nothing is begun after it.
-        """
+    def wait_for_room(self) -> bool:
+        """Wait until another batch may be begun: True; or until nothing more is to be begun: False."""
         with self._changed:
-            while True:
-                if oldest in self._failed:
-                    return False
-                if oldest is None or self.has_room():
+            while not self._is_over:
+                if self.has_room():
                     return True
-                if oldest in self._ended:
-                    return False
                 self._changed.wait(_LOOK_AGAIN_SECONDS)
+            return False
 
     def has_room(self) -> bool:
         """Whether another batch may be begun now."""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from flows.absences import Absences
@@ -85,6 +86,7 @@ class Run:
 
         After an error, but not when somebody pressed Ctrl-C, all batches first hear what they have under way.
         """
+        self.intake.stop()
         with self._lock:
             self._closed = True
             making = dict(self._making)
@@ -139,7 +141,7 @@ class Run:
             tape = BatchTape(spool, self._shelf, self._committed_calls(slots))
             recorder = Recorder(
                 tape=tape,
-                desk=self._ask,
+                desk=partial(self._ask, number),
                 run_id=self.shop.run_id,
                 patience=self.shop.settings.run.patience,
                 absences=self._absences,
@@ -189,12 +191,12 @@ class Run:
         now = time.monotonic()
         self._publish_again_at = now + PUBLISH_SHARE * (now - since)
 
-    async def _ask(self, model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _ask(self, number: int, model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:
         async def send_counted() -> Answer:
             self._meter.admit()
             return await send()
 
-        answer = await self._engine.ask(model, send_counted)
+        answer = await self._engine.ask(model, send_counted, turn=number)
         self._meter.hear(answer.prompt_tokens, answer.completion_tokens)
         self.board.add(calls=1)
         return answer

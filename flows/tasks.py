@@ -1,9 +1,13 @@
 """The Prefect tasks, a batch being the unit, and what they leave for the UI."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from queue import Queue
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
@@ -52,34 +56,47 @@ def commit_batch(run: Run, number: int, label: str) -> int:
 def make_in_order(run: Run) -> Iterator[int]:
     """Make all batches and yield their numbers in the order of the plan; `flows.intake` says how many at once.
 
-    Where the budget leaves a batch open, those after it are as well, and what is under way is waited for.
+    A thread of its own begins batches, also while whoever iterates commits one. Where the budget leaves a batch open,
+    those after it are as well, and what is under way is waited for.
     """
-    is_whole = True
-    for number, is_made in _make_all(run):
-        is_whole = is_whole and is_made
-        if is_whole:
-            yield number
+    begun: Queue[_Begun | None] = Queue()
+    with ThreadPoolExecutor(1, thread_name_prefix="interlake-intake") as beside:
+        beginning = beside.submit(copy_context().run, _begin_all, run, begun)
+        try:
+            is_whole = True
+            while (batch := begun.get()) is not None:
+                is_whole = batch.made.result() and is_whole
+                if is_whole:
+                    yield batch.number
+            beginning.result()
+        finally:
+            run.intake.stop()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """A batch, and the promise to make it: False when the budget leaves it open."""
+
+    number: int
+    made: PrefectFuture[bool]
+
+
+def _begin_all(run: Run, begun: "Queue[_Begun | None]") -> None:
+    """Begin batches as there is room for them, and hand them on; None is the end, also after an error."""
+    try:
+        for number in range(len(run.batches)):
+            if not run.intake.wait_for_room() or run.used_up:
+                break
+            run.intake.begin(number, len(run.batches[number]))
+            made = make_batch.submit(run, number, run.label(number))
+            made.add_done_callback(partial(_tell_end, run, number))
+            begun.put(_Begun(number=number, made=made))
+    finally:
+        begun.put(None)
 
 
 def _tell_end(run: Run, number: int, _: PrefectFuture[bool]) -> None:
     run.intake.end(number, is_made=run.has_made(number))
-
-
-def _make_all(run: Run) -> Iterator[tuple[int, bool]]:
-    """The number of each batch that was begun, and whether it was made."""
-    waiting: deque[tuple[int, PrefectFuture[bool]]] = deque()
-    for number in range(len(run.batches)):
-        while not run.intake.wait_for_room(waiting[0][0] if waiting else None):
-            first, made = waiting.popleft()
-            yield first, made.result()
-        if run.used_up:
-            break
-        run.intake.begin(number, len(run.batches[number]))
-        future = make_batch.submit(run, number, run.label(number))
-        future.add_done_callback(partial(_tell_end, run, number))
-        waiting.append((number, future))
-    for each, made in waiting:
-        yield each, made.result()
 
 
 @task(task_run_name="embed {label}", cache_policy=NO_CACHE, persist_result=False)

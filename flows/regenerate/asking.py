@@ -112,7 +112,7 @@ class Asking:
                 await recorder.embed(cast("Encoder", self._model), at, request)
 
     async def _through_the_gate(self, model: Asked, send: Send) -> Answer:
-        async with self._gate:
+        async with self._gate.passing(0):
             return await self._straight(model, send)
 
     async def _straight(self, model: Asked, send: Send) -> Answer:  # noqa: ARG002

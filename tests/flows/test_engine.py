@@ -17,7 +17,7 @@ class Adapting(FakeChat):
 
 
 async def enter(gate: Gate, entered: list[int], number: int, leave: asyncio.Event) -> None:
-    async with gate:
+    async with gate.passing(0):
         entered.append(number)
         await leave.wait()
 
@@ -74,3 +74,19 @@ def test_who_is_cancelled_while_waiting_or_just_let_in_takes_no_place() -> None:
     assert entered[0] == 0
     assert entered[-1] == 3
     assert 2 not in entered
+
+
+def test_what_waits_is_let_in_by_its_turn_then_as_it_came() -> None:
+    async def run() -> list[str]:
+        gate, entered = Gate(Adapting()), list[str]()
+
+        async def enter(name: str, turn: int) -> None:
+            async with gate.passing(turn):
+                entered.append(name)
+                await asyncio.sleep(0)
+
+        wanted = [("first", 7), ("late", 3), ("early", 1), ("late too", 3), ("early too", 1)]
+        await asyncio.gather(*(enter(name, turn) for name, turn in wanted))
+        return entered
+
+    assert asyncio.run(run()) == ["first", "early", "early too", "late", "late too"]

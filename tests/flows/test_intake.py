@@ -1,6 +1,9 @@
 """When a run begins its next batch: as soon as models have room, and never further ahead than memory allows."""
 
 import threading
+from collections.abc import Callable
+
+import pytest
 
 from flows.intake import HELD, SLACK, Intake
 
@@ -63,18 +66,7 @@ def test_a_batch_that_is_begun_again_counts_once() -> None:
     intake.begin(0, 5)
     for _ in range(5):
         intake.write(0)
-    assert intake.wait_for_room(7)
-
-
-def test_a_batch_that_was_made_is_committed_only_when_there_is_no_room_for_another() -> None:
-    intake = intake_of(4)
-    intake.begin(0, 4)
-    for _ in range(4):
-        intake.write(0)
-    intake.end(0, is_made=True)
-    assert intake.wait_for_room(0)
-    intake.begin(1, 5)
-    assert not intake.wait_for_room(0)
+    assert intake.wait_for_room()
 
 
 def test_nothing_is_begun_behind_a_batch_that_failed() -> None:
@@ -82,7 +74,7 @@ def test_nothing_is_begun_behind_a_batch_that_failed() -> None:
     intake.begin(0, 4)
     intake.end(0, is_made=False)
     assert intake.has_room()
-    assert not intake.wait_for_room(0)
+    assert not intake.wait_for_room()
 
 
 def test_batches_that_are_large_for_their_models_overlap_all_the_same() -> None:
@@ -93,13 +85,19 @@ def test_batches_that_are_large_for_their_models_overlap_all_the_same() -> None:
     assert intake.has_room()
 
 
-def test_whoever_waits_hears_that_the_oldest_batch_has_ended() -> None:
-    intake = intake_of(1)
+@pytest.mark.parametrize(
+    ("what", "is_room"),
+    [(lambda intake: intake.release(0), True), (lambda intake: intake.stop(), False)],
+    ids=["a commit", "the end"],
+)
+def test_whoever_waits_hears_of(what: Callable[[Intake], None], *, is_room: bool) -> None:
+    intake = intake_of(1, most=2)
     intake.begin(0, 8)
     intake.begin(1, 8)
     heard: list[bool] = []
-    waiting = threading.Thread(target=lambda: heard.append(intake.wait_for_room(0)))
+    waiting = threading.Thread(target=lambda: heard.append(intake.wait_for_room()))
     waiting.start()
-    intake.end(0, is_made=True)
+    intake.end(1, is_made=True)
+    what(intake)
     waiting.join(30)
-    assert heard == [False]
+    assert heard == [is_room]
