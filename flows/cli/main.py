@@ -10,6 +10,7 @@ from flows.cli.care import fsck, rebuild
 from flows.cli.dedup import dedup
 from flows.cli.duplicates import duplicates
 from flows.cli.explain import call, why
+from flows.cli.gallery import gallery
 from flows.cli.grow import init, topics
 from flows.cli.judge import judge
 from flows.cli.look import show, status, versions
@@ -69,6 +70,7 @@ for command in (
     benchmark,
     similar,
     sql,
+    gallery,
     models,
 ):
     cli.add_command(command)
