@@ -1,10 +1,8 @@
 """Read-only SQL over the history of a lake, as of now or as of an earlier version. Writes nothing but the history."""
 
-import tempfile
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import date
-from itertools import takewhile
 
 import duckdb
 import polars as pl
@@ -12,7 +10,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from duckdb.sqltypes import DuckDBPyType
 
-from storage.errors import LakeBusy, LakeError, NoSuchThing
+from storage.errors import LakeBusy, NoSuchThing
+from storage.fence import Allowance, QueryError, check_statement, confine, shorten
 from storage.history import Connection, Published, is_current, open_published, publish, shown_in
 from storage.history_schema import create_schema, state_queries
 from storage.lake import Lake
@@ -24,12 +23,7 @@ _NESTED = ("list", "array", "struct", "map")
 _FOREIGN = ("interval", "union", "bit", "variant", "bignum", "time with time zone", "geometry")
 _PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000}
 _FIRST_DAY, _LAST_DAY = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
-_READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 _BODIES = pa.schema([("call_id", pa.string()), ("request", pa.string()), ("response", pa.string())])
-
-
-class QueryError(LakeError):
-    """A statement that does not read, or that DuckDB cannot make sense of; the message says why."""
 
 
 def query(lake: Lake, sql: str, *, at: int | None = None, timeout: float = 30.0) -> pl.DataFrame:
@@ -43,13 +37,43 @@ def query(lake: Lake, sql: str, *, at: int | None = None, timeout: float = 30.0)
     """
     if at is not None:
         lake.version(at)
-    with closing(_open(lake, at, timeout)) as connection:
-        _refuse_writing(connection, sql)
-        number = _choose_version(connection, at)
-        if "call_bodies" in sql.lower():
-            connection.register("call_bodies", _call_bodies(lake, number))
-        _confine(connection)
-        return _run(connection, sql)
+    with closing(_open(lake, at, timeout)) as connection, asking(connection, lake, sql, at=at) as found:
+        frame = _fetch(found)
+    return frame.with_columns(_integers(frame))
+
+
+@contextmanager
+def asking(
+    connection: Connection, lake: Lake, sql: str, *, at: int | None = None, allowance: Allowance | None = None
+) -> Iterator[duckdb.DuckDBPyRelation]:
+    """The result of one reading statement, to be fetched in the block; the connection is confined, once and for all.
+
+    Raises QueryError, also for what goes wrong while it is fetched, and NoSuchThing for a version that is not shown.
+    """
+    statement = check_statement(connection, sql)
+    number = _choose_version(connection, at)
+    if "call_bodies" in sql.lower():
+        connection.register("call_bodies", _call_bodies(lake, number))
+    confine(connection, allowance)
+    try:
+        yield connection.sql(statement)
+    except duckdb.Error as error:
+        raise QueryError(shorten(error)) from error
+    except pl.exceptions.PolarsError as error:
+        raise QueryError(f"the result cannot be shown ({error}); cast its columns to VARCHAR") from error
+
+
+def open_shown(lake: Lake) -> Connection:
+    """The history as it was published last, or an empty one for a lake without a version; writes nothing.
+
+    QueryError when it was never published, or cannot be opened.
+    """
+    if lake.head() is None:
+        return _open_empty()
+    try:
+        return open_published(lake)
+    except duckdb.Error as error:
+        raise QueryError("the history of this lake was not published yet; 'interlake sql' does it") from error
 
 
 def _open(lake: Lake, at: int | None, timeout: float) -> Connection:
@@ -97,17 +121,6 @@ def _open_empty() -> Connection:
     return connection
 
 
-def _refuse_writing(connection: Connection, sql: str) -> None:
-    try:
-        kinds = [statement.type for statement in connection.extract_statements(sql)]
-    except duckdb.Error as error:
-        raise QueryError(_shorten(error)) from error
-    if len(kinds) != 1:
-        raise QueryError(f"give one statement, not {len(kinds)}")
-    if kinds[0] not in _READING:
-        raise QueryError(f"the history can only be read; {kinds[0].name} is not a reading statement")
-
-
 def _choose_version(connection: Connection, at: int | None) -> int:
     """The version to show: the newest, or `at`, whose state is then laid over every table's name."""
     number = int(connection.execute("SELECT coalesce(max(version), 0) FROM versions").fetchall()[0][0])
@@ -135,34 +148,17 @@ def _call_bodies(lake: Lake, number: int) -> ds.Dataset | pa.Table:
     return ds.UnionDataset(_BODIES, parts) if parts else _BODIES.empty_table()  # type: ignore[call-arg]
 
 
-def _confine(connection: Connection) -> None:
-    """From here on nothing but the history can be reached: no files, no network, no settings."""
-    connection.execute("SET temp_directory = $folder", {"folder": tempfile.gettempdir()})
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-
-
-def _run(connection: Connection, sql: str) -> pl.DataFrame:
-    try:
-        frame = _fetch(connection.sql(sql))
-    except duckdb.Error as error:
-        raise QueryError(_shorten(error)) from error
-    except pl.exceptions.PolarsError as error:
-        raise QueryError(f"the result cannot be shown ({error}); cast its columns to VARCHAR") from error
-    return frame.with_columns(_integers(frame))
-
-
 def _fetch(found: duckdb.DuckDBPyRelation) -> pl.DataFrame:
     """A result; what only DuckDB knows (intervals, unions, times after the year 9999, …) as DuckDB's own text."""
-    are_text = [_needs_text(kind) for kind in found.types]
-    frame: pl.DataFrame = _with_text(found, are_text).pl()
+    are_text = [needs_text(kind) for kind in found.types]
+    frame: pl.DataFrame = with_text(found, are_text).pl()
     are_beyond = [_is_beyond_calendar(column) for column in frame]
     if any(are_beyond):
-        frame = _with_text(found, [old or new for old, new in zip(are_text, are_beyond, strict=True)]).pl()
+        frame = with_text(found, [old or new for old, new in zip(are_text, are_beyond, strict=True)]).pl()
     return frame
 
 
-def _with_text(found: duckdb.DuckDBPyRelation, are_text: Sequence[bool]) -> duckdb.DuckDBPyRelation:
+def with_text(found: duckdb.DuckDBPyRelation, are_text: Sequence[bool]) -> duckdb.DuckDBPyRelation:
     """The same result, some columns cast to text."""
     if not any(are_text):
         return found
@@ -176,9 +172,9 @@ def _with_text(found: duckdb.DuckDBPyRelation, are_text: Sequence[bool]) -> duck
     return with_text
 
 
-def _needs_text(kind: DuckDBPyType) -> bool:
+def needs_text(kind: DuckDBPyType) -> bool:
     if kind.id in _NESTED:
-        return any(_needs_text(child) for _, child in kind.children if isinstance(child, DuckDBPyType))
+        return any(needs_text(child) for _, child in kind.children if isinstance(child, DuckDBPyType))
     return kind.id in _FOREIGN
 
 
@@ -202,9 +198,3 @@ def _integers(frame: pl.DataFrame) -> list[pl.Series]:
     wide = [column for column in frame if column.dtype == pl.Decimal(38, 0)]
     narrow = [column.cast(pl.Int64, strict=False) for column in wide]
     return [after for before, after in zip(wide, narrow, strict=True) if after.null_count() == before.null_count()]
-
-
-def _shorten(error: duckdb.Error) -> str:
-    """DuckDB's own words without the copy of the statement below them."""
-    lines = takewhile(lambda line: not line.startswith("LINE "), str(error).splitlines())
-    return " ".join(line.strip() for line in lines if line.strip())

@@ -14,11 +14,12 @@ import polars as pl
 import pytest
 
 from storage.errors import LakeBusy, LakeDamaged, NoSuchThing
+from storage.fence import QueryError
 from storage.history import history_path, publish
 from storage.history_schema import state_queries
 from storage.lake import Lake
 from storage.lock import hold
-from storage.query import QueryError, query
+from storage.query import query
 from tests.storage.lakes import (
     call_row,
     claim_row,
@@ -88,7 +89,10 @@ def test_a_version_that_is_not_there_is_said_to_be_missing(lake: Lake, version: 
         ("SUMMARIZE topics", 8),
         ("SHOW TABLES", len(state_queries("0"))),
         ("EXPLAIN SELECT 1", 1),
+        ("EXPLAIN ANALYZE (SELECT 'é')", 1),
+        ("EXPLAIN (FORMAT json) SELECT 1", 1),
         ("-- a remark\nSELECT 1 -- and another", 1),
+        ("/* é */ SELECT ';' ; -- a remark", 1),
     ],
 )
 def test_reading_statements_are_answered(lake: Lake, sql: str, rows: int) -> None:
@@ -105,7 +109,11 @@ def test_reading_statements_are_answered(lake: Lake, sql: str, rows: int) -> Non
         ("SET threads = 1", "SET is not a reading statement"),
         ("SELECT 1; SELECT 2", "give one statement, not 2"),
         ("  ", "give one statement, not 0"),
-        ("EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1", "read-only"),
+        ("EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1", "CREATE is not a reading statement"),
+        ("/* é */ EXPLAIN -- é\n ANALYZE CREATE TEMP TABLE t AS SELECT 1", "CREATE is not a reading statement"),
+        ("EXPLAIN (FORMAT json) COPY samples TO 's.csv'", "COPY is not a reading statement"),
+        ("WITH gone AS (DELETE FROM samples RETURNING *) FROM gone", "read-only"),
+        ("FROM enable_logging(storage := 'file')", "configuration has been locked"),
         ("SELECT * FROM read_text('/etc/hostname')", "file system operations are disabled"),
         ("SELECT * FROM '/etc/hostname'", "does not exist"),
         ("SELECT * FROM local_frame", "local_frame does not exist"),
