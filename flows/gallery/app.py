@@ -1,5 +1,6 @@
 """The gallery as one web application over a lake: its pages, its files, and the guard before them."""
 
+import logging
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +16,15 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from flows.errors import UserError
-from flows.gallery import pictures
+from flows.gallery import pictures, samples
 from flows.gallery.access import Access, Guard
 from flows.gallery.page import Gallery
 from storage.errors import LakeError
 from storage.lake import Lake
 
+logger = logging.getLogger("interlake")
 STATIC = Path(__file__).parent / "static"
-PAGES = ()
+PAGES = (samples,)
 """Modules with `routes(gallery)`."""
 
 
@@ -40,7 +42,8 @@ def make_app(lake: Lake, access: Access | None = None) -> ASGIApp:
     def show_error(request: Request, error: Exception) -> Response:
         return gallery.show_error(request, error)
 
-    def show_fault(_: Request, error: Exception) -> Response:
+    def show_fault(request: Request, error: Exception) -> Response:
+        logger.error("%s of %s: %s", type(error).__name__, request.url.path, " ".join(str(error).split()))
         return PlainTextResponse(f"The gallery made a mistake: {type(error).__name__}.", status_code=500)
 
     app = Starlette(
