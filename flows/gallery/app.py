@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from flows.errors import UserError
-from flows.gallery import pictures, samples
+from flows.gallery import pictures, sample, samples
 from flows.gallery.access import Access, Guard
 from flows.gallery.page import Gallery
 from storage.errors import LakeError
@@ -24,7 +24,7 @@ from storage.lake import Lake
 
 logger = logging.getLogger("interlake")
 STATIC = Path(__file__).parent / "static"
-PAGES = (samples,)
+PAGES = (samples, sample)
 """Modules with `routes(gallery)`."""
 
 
