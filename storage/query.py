@@ -151,28 +151,34 @@ def _call_bodies(lake: Lake, number: int) -> ds.Dataset | pa.Table:
 def _fetch(found: duckdb.DuckDBPyRelation) -> pl.DataFrame:
     """A result; what only DuckDB knows (intervals, unions, times after the year 9999, …) as DuckDB's own text."""
     are_text = [needs_text(kind) for kind in found.types]
-    frame: pl.DataFrame = with_text(found, are_text).pl()
+    frame: pl.DataFrame = _with_text(found, are_text).pl()
     are_beyond = [_is_beyond_calendar(column) for column in frame]
     if any(are_beyond):
-        frame = with_text(found, [old or new for old, new in zip(are_text, are_beyond, strict=True)]).pl()
+        frame = _with_text(found, [old or new for old, new in zip(are_text, are_beyond, strict=True)]).pl()
     return frame
 
 
-def with_text(found: duckdb.DuckDBPyRelation, are_text: Sequence[bool]) -> duckdb.DuckDBPyRelation:
+def _with_text(found: duckdb.DuckDBPyRelation, are_text: Sequence[bool]) -> duckdb.DuckDBPyRelation:
     """The same result, some columns cast to text."""
-    if not any(are_text):
+    return with_shown(found, ["CAST({} AS VARCHAR)" if is_text else "{}" for is_text in are_text])
+
+
+def with_shown(found: duckdb.DuckDBPyRelation, shown_as: Sequence[str]) -> duckdb.DuckDBPyRelation:
+    """The same result, each column as an expression of it, in which {} stands for the column."""
+    if all(each == "{}" for each in shown_as):
         return found
-    places = [f"c{place}" for place in range(len(are_text))]
+    places = [f"c{place}" for place in range(len(shown_as))]
     shown = [
-        f"{f'CAST({place} AS VARCHAR)' if is_text else place} AS {_quoted(name)}"
-        for place, name, is_text in zip(places, found.columns, are_text, strict=True)
+        f"{each.format(place)} AS {_quoted(name)}"
+        for place, name, each in zip(places, found.columns, shown_as, strict=True)
     ]
-    with_text = found.query("found", f"SELECT {', '.join(shown)} FROM found AS found({', '.join(places)})")
-    assert with_text is not None, "a SELECT has a result"
-    return with_text
+    changed = found.query("found", f"SELECT {', '.join(shown)} FROM found AS found({', '.join(places)})")
+    assert changed is not None, "a SELECT has a result"
+    return changed
 
 
 def needs_text(kind: DuckDBPyType) -> bool:
+    """Whether only DuckDB has a word for the values of a kind."""
     if kind.id in _NESTED:
         return any(needs_text(child) for _, child in kind.children if isinstance(child, DuckDBPyType))
     return kind.id in _FOREIGN
