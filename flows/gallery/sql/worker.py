@@ -76,19 +76,17 @@ def _answer(lake: Lake, question: Question, limits: Limits) -> Answer:
         raise Refused(f"a statement has at most {limits.characters:,} characters; this one has {len(question.sql):,}")
     since = time.perf_counter()
     allowance = Allowance(memory_mb=limits.memory_mb, threads=limits.threads)
-    try:
-        with (
-            closing(open_shown(lake)) as connection,
-            asking(connection, lake, question.sql, at=question.at, allowance=allowance) as found,
-        ):
-            names, types = tuple(found.columns), tuple(str(kind) for kind in found.types)
-            body, rows, cut = render(found, question.form, limits)
-    except LakeError as error:
-        _explain(error.__cause__)
-        raise
-    except (MemoryError, pa.ArrowException, OSError) as error:
-        _explain(error)
-        raise Refused(" ".join(str(error).split())) from error
+    with closing(open_shown(lake)) as connection:
+        try:
+            with asking(connection, lake, question.sql, at=question.at, allowance=allowance) as found:
+                names, types = tuple(found.columns), tuple(str(kind) for kind in found.types)
+                body, rows, cut = render(found, question.form, limits)
+        except LakeError as error:
+            _explain(error.__cause__)
+            raise
+        except (MemoryError, pa.ArrowException, OSError) as error:
+            _explain(error)
+            raise Refused(" ".join(str(error).split())) from error
     seconds = time.perf_counter() - since
     return Answer(form=question.form, names=names, types=types, rows=rows, cut=cut, seconds=seconds, body=body)
 
@@ -102,7 +100,7 @@ def _explain(cause: BaseException | None) -> None:
         raise Refused(OUT_OF_REACH) from cause
     if "configuration has been locked" in said:
         raise Refused(LOCKED) from cause
-    if "read-only" in said:
+    if "read-only mode" in said:
         raise Refused(WRITING) from cause
 
 
