@@ -16,7 +16,18 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from flows.errors import UserError
-from flows.gallery import pictures, sample, samples
+from flows.gallery import (
+    coverage,
+    dropped,
+    duplicates,
+    mapped,
+    pictures,
+    reviewing,
+    runs,
+    sample,
+    samples,
+    versions,
+)
 from flows.gallery.access import Access, Guard
 from flows.gallery.page import Gallery
 from storage.errors import LakeError
@@ -24,7 +35,7 @@ from storage.lake import Lake
 
 logger = logging.getLogger("interlake")
 STATIC = Path(__file__).parent / "static"
-PAGES = (samples, sample)
+PAGES = (samples, sample, dropped, duplicates, reviewing, coverage, mapped, runs, versions)
 """Modules with `routes(gallery)`."""
 
 

@@ -18,7 +18,12 @@ PAGE = 60
 LONGEST = 200
 """Characters of a search that are looked at."""
 MOST_WORDS = 8
-ANYTHING = re.compile(r"[0-9a-f]{4,32}")
+TEXTS = ("q", "domain", "category", "topic", "outcome", "reason", "run", "sort")
+WHOLE = ("rounds", "version_from", "version_to")
+DROPPED = "dropped"
+"""A word for all the outcomes of samples that were made and not taken."""
+DROPPED_ONES = ("rejected", "duplicate", "failed")
+SOME_ID = re.compile(r"[0-9a-f]{4,32}")
 SAMPLE_ID = re.compile(r"[0-9a-f]{32}")
 
 Kind: TypeAlias = Literal["int", "float", "str"]
@@ -68,6 +73,7 @@ class Choice:
     """What an address asks for; empty fields ask for nothing. `rounds` is exact, scores are least ones."""
 
     q: str = ""
+    reason: str = ""
     domain: str = ""
     category: str = ""
     topic: str = ""
@@ -86,17 +92,12 @@ class Choice:
     def of(cls, query: Mapping[str, str]) -> "Choice":
         """That of an address; UserError for a value that makes no sense."""
         given = {name: value.strip()[:LONGEST] for name, value in query.items() if value.strip()}
-        numbers = {name: _whole(name, given.get(name)) for name in ("rounds", "version_from", "version_to")}
-        scores = {name: _decimal(name, given.get(name)) for name in SCORES}
-        texts = {name: given.get(name, "") for name in ("q", "domain", "category", "topic", "outcome", "run")}
-        if texts["outcome"] and texts["outcome"] not in OUTCOMES:
-            raise UserError(f"outcome is one of {', '.join(OUTCOMES)}, not {texts['outcome']!r}")
-        if texts["run"] and not ANYTHING.fullmatch(texts["run"]):
-            raise UserError("run is the first digits (at least 4) of a run's id")
-        sort = given.get("sort", "newest")
-        if sort not in SORTS:
-            raise UserError(f"sort is one of {', '.join(SORTS)}, not {sort!r}")
-        return cls(**texts, **numbers, **scores, sort=sort)
+        _refuse_unknown(given)
+        return cls(
+            **{name: given[name] for name in TEXTS if name in given},  # type: ignore[arg-type]
+            **{name: _whole(name, given[name]) for name in WHOLE if name in given},  # type: ignore[arg-type]
+            **{name: _decimal(name, given[name]) for name in SCORES if name in given},  # type: ignore[arg-type]
+        )
 
     def values(self) -> dict[str, object]:
         """What is chosen, as an address has it."""
@@ -115,8 +116,10 @@ class Choice:
         """SQL over the cards, and the values of its $names."""
         parts: list[str] = ["TRUE"]
         values: dict[str, object] = {}
-        for name in ("domain", "category", "outcome"):
-            if getattr(self, name):
+        if self.outcome == DROPPED:
+            parts.append(f"outcome IN {DROPPED_ONES}")
+        for name in ("domain", "category", "outcome", "reason"):
+            if getattr(self, name) not in ("", DROPPED):
                 parts.append(f"{name} = ${name}")
                 values[name] = getattr(self, name)
         if self.topic:
@@ -208,17 +211,24 @@ def _count(snapshot: Snapshot, choice: Choice) -> int:
     return int(found["total"]) if found else 0
 
 
-def _whole(name: str, text: str | None) -> int | None:
-    if text is None:
-        return None
+def _refuse_unknown(given: Mapping[str, str]) -> None:
+    """UserError for words that are none of ours."""
+    outcome, run, sort = given.get("outcome"), given.get("run"), given.get("sort", "newest")
+    if outcome is not None and outcome not in (*OUTCOMES, DROPPED):
+        raise UserError(f"outcome is one of {', '.join((*OUTCOMES, DROPPED))}, not {outcome!r}")
+    if run is not None and not SOME_ID.fullmatch(run):
+        raise UserError("run is the first digits (at least 4) of a run's id")
+    if sort not in SORTS:
+        raise UserError(f"sort is one of {', '.join(SORTS)}, not {sort!r}")
+
+
+def _whole(name: str, text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise UserError(f"{name.replace('_', ' ')} is a whole number, not {text!r}")
     return int(text)
 
 
-def _decimal(name: str, text: str | None) -> float | None:
-    if text is None:
-        return None
+def _decimal(name: str, text: str) -> float:
     if not re.fullmatch(r"\d(\.\d{1,6})?", text):
         raise UserError(f"{name.upper()} is a score from 0 to 5, not {text!r}")
     return float(text)

@@ -21,6 +21,8 @@ from flows.gallery.snapshot import Shelf, Snapshot
 from storage.errors import LakeBusy, LakeError, NoSuchThing
 from storage.lake import Lake
 
+NONE = "\N{EN DASH}"
+"""What stands where there is no value."""
 TEMPLATES = Path(__file__).parent / "templates"
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (NoSuchThing, 404),
@@ -126,17 +128,17 @@ def plain(text: object) -> str:
 
 def number(value: float | None, digits: int = 0) -> str:
     """A number with its thousands apart; a dash for none."""
-    return "–" if value is None else f"{value:,.{digits}f}".replace(",", "\u202f")
+    return NONE if value is None else f"{value:,.{digits}f}".replace(",", "\u202f")
 
 
 def score(value: float | None) -> str:
     """A score from 0 to 5 as people write it; a dash for none."""
-    return "–" if value is None else f"{value:.1f}"
+    return NONE if value is None else f"{value:.1f}"
 
 
 def when(value: datetime | None) -> str:
     """A time, in UTC."""
-    return "–" if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
+    return NONE if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
 
 
 def words(name: object) -> str:

@@ -28,7 +28,7 @@ FOR_GOOD = {"cache-control": "private, max-age=31536000, immutable"}
 
 
 class Thumbnails:
-    """Small pictures by hash, the latest used ones, of at most so many bytes in all. May be asked by several threads."""
+    """Small pictures by hash: the latest used ones, of at most so many bytes in all. For several threads."""
 
     def __init__(self, most_bytes: int = CACHE_BYTES) -> None:
         self._most = most_bytes

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,6 +18,9 @@ from flows.gallery.pairs import ALL, read_sides, with_sides
 from flows.gallery.snapshot import Record, Snapshot
 from flows.gallery.timeline import turns_of
 from flows.story import Story, find_sample, read_story
+
+if TYPE_CHECKING:
+    from storage.nearest import Kind
 
 MOST_PAIRS = 30
 NEAREST = 12
@@ -54,7 +58,7 @@ def routes(gallery: Gallery) -> list[Route]:
 
     def show_near(request: Request) -> Response:
         snapshot, name = gallery.snapshot(), _id(request)
-        by = "text" if request.query_params.get("by") == "text" else "image"
+        by: "Kind" = "text" if request.query_params.get("by") == "text" else "image"
         # LanceDB takes seconds to import: whoever looks at no neighbours does without.
         from flows.similar import similar_to_sample  # noqa: PLC0415
 
@@ -113,19 +117,21 @@ def _beside(snapshot: Snapshot, choice: Choice, name: str) -> tuple[str | None, 
 def _decisions(story: Story) -> Iterator[Record]:
     """Decisions with their evidence in words."""
     for row in story.decisions:
-        repeats = [
-            each
-            for each in story.duplicates
-            if row["outcome"] == "duplicate"
-            and each["version"] == row["version"]
+        repeats = [each for each in story.duplicates if _is_evidence(each, row)]
             and row["turn"] in (None, each["turn"])
         ]
         yield {**row, "words": evidence_lines(row["evidence"], repeats)}
 
 
+def _is_evidence(repeat: Record, decision: Record) -> bool:
+    is_about = decision["outcome"] == "duplicate" and decision["turn"] in (None, repeat["turn"])
+    return bool(is_about and repeat["version"] == decision["version"])
+
+
 def _pairs(snapshot: Snapshot, name: str) -> list[Record]:
     """What was found to repeat or come near, on either side."""
-    sql = f"SELECT * FROM ({ALL}) WHERE $name IN (sample_id, kept_sample_id) ORDER BY beyond DESC, sample_id LIMIT {MOST_PAIRS}"
+    mine = f"SELECT * FROM ({ALL}) WHERE $name IN (sample_id, kept_sample_id)"
+    sql = f"{mine} ORDER BY beyond DESC, sample_id, turn LIMIT {MOST_PAIRS}"
     return snapshot.rows(sql, {"name": name})
 
 

@@ -78,7 +78,8 @@ def _options(snapshot: Snapshot) -> dict[str, list[Record]]:
         "rounds": snapshot.rows(counted.format(name="rounds", order="rounds")),
         "run": snapshot.rows(
             """SELECT run_id AS value, count(*) AS n, min(runs.kind) AS kind, min(runs.started_at) AS started_at
-            FROM memory.cards LEFT JOIN runs USING (run_id) GROUP BY run_id ORDER BY started_at DESC NULLS LAST LIMIT 200"""
+            FROM memory.cards LEFT JOIN runs USING (run_id) GROUP BY run_id
+            ORDER BY started_at DESC NULLS LAST LIMIT 200"""
         ),
     }
     known = {row["value"]: row for row in found["outcome"]}

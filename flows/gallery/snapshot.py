@@ -1,4 +1,4 @@
-"""The history of a lake as the pages read it: opened once a version, with a card for each sample. Knows nothing of HTTP.
+"""The history of a lake as the pages read it, opened once a version, with a card for each sample. Knows no web.
 
 The file is opened as `interlake sql` opens it, and kept open, so a page costs its own queries alone. When the lake has
 grown, a newer snapshot is made beside the present one, which serves until then.
@@ -42,7 +42,8 @@ WITH scored AS (
 )
 SELECT samples.sample_id, samples.version::INTEGER AS version, samples.outcome, samples.stage, samples.reason,
     samples.run_id, samples.recipe_id, samples.topic_id, samples.turns::INTEGER AS turns,
-    coalesce(topics.name, '') AS topic, coalesce(topics.category, '') AS category, coalesce(topics.domain, '') AS domain,
+    coalesce(topics.name, '') AS topic, coalesce(topics.category, '') AS category,
+    coalesce(topics.domain, '') AS domain,
     coalesce(rounds, 0) AS rounds, tcc, icc, iq, its
 FROM samples LEFT JOIN topics USING (topic_id) LEFT JOIN scored USING (sample_id) LEFT JOIN deepest USING (sample_id)
 """
@@ -63,7 +64,7 @@ class Snapshot:
 
     def rows(self, sql: str, values: Mapping[str, object] | None = None) -> list[Record]:
         """The rows of a query; `values` fill its $names."""
-        return self.frame(sql, values).to_dicts()
+        return list(self.frame(sql, values).iter_rows(named=True))
 
     def row(self, sql: str, values: Mapping[str, object] | None = None) -> Record | None:
         """The first row, if there is one."""

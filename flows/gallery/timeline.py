@@ -98,7 +98,7 @@ def _rounds(story: Story, rows: Sequence[Record]) -> Iterator[Round]:
             chosen=row["chosen"],
             seconds=row["seconds"],
             scores=_means(each for each in story.verdicts if _place(each) == place),
-            calls=[each | {"model": _model(story, each)} for each in story.calls if _place(each) == place],
+            calls=[{**each, "model": _model(story, each)} for each in story.calls if _place(each) == place],
         )
         before = row
 

@@ -106,6 +106,14 @@ for (const form of all("form[data-lean]")) {
   });
 }
 
+// What a person typed last, such as a name, is there again in the next form; it stays in this browser.
+
+for (const field of all("[data-remember]")) {
+  const name = `interlake:${field.name}`;
+  if (!field.value) field.value = sessionStorage.getItem(name) ?? "";
+  field.addEventListener("input", () => sessionStorage.setItem(name, field.value));
+}
+
 // The map: points on a canvas, coloured by a field, opened by a click.
 
 const PALETTE = ["#4c8dc0", "#d9703c", "#43a06c", "#9a6fc4", "#c9a227", "#c8527f", "#3fa6a6", "#8c7b6b", "#7f9cd4", "#a3b545", "#e08fb0", "#5d6d7e"];
