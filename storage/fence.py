@@ -76,7 +76,7 @@ def _without_end(sql: str) -> str:
 
 
 def confine(connection: duckdb.DuckDBPyConnection, allowance: Allowance | None = None) -> None:
-    """From here on only what is attached can be reached, and read at that: no files, no network, no settings.
+    """From here on only what is attached can be reached: no files, no network, no settings.
 
     Without an allowance a statement may take what the machine has, the folder for temporary files included.
     """
@@ -88,7 +88,6 @@ def confine(connection: duckdb.DuckDBPyConnection, allowance: Allowance | None =
     for name, value in _LOCKS.items():
         connection.execute(f"SET {name} = {value}")
     connection.execute("SET lock_configuration = true")
-    connection.execute("BEGIN TRANSACTION READ ONLY")
 
 
 def shorten(error: duckdb.Error) -> str:

@@ -12,7 +12,7 @@ from duckdb.sqltypes import DuckDBPyType
 
 from storage.errors import LakeBusy, NoSuchThing
 from storage.fence import Allowance, QueryError, check_statement, confine, shorten
-from storage.history import Connection, Published, is_current, open_published, publish, shown_in
+from storage.history import Connection, Published, history_path, is_current, open_published, publish, shown_in
 from storage.history_schema import create_schema, state_queries
 from storage.lake import Lake
 from storage.records import CallRow
@@ -37,16 +37,16 @@ def query(lake: Lake, sql: str, *, at: int | None = None, timeout: float = 30.0)
     """
     if at is not None:
         lake.version(at)
-    with closing(_open(lake, at, timeout)) as connection, asking(connection, lake, sql, at=at) as found:
-        frame = _fetch(found)
+    with closing(_open(lake, at, timeout)) as connection:
+        confine(connection)
+        with asking(connection, lake, sql, at=at) as found:
+            frame = _fetch(found)
     return frame.with_columns(_integers(frame))
 
 
 @contextmanager
-def asking(
-    connection: Connection, lake: Lake, sql: str, *, at: int | None = None, allowance: Allowance | None = None
-) -> Iterator[duckdb.DuckDBPyRelation]:
-    """The result of one reading statement, to be fetched in the block; the connection is confined, once and for all.
+def asking(connection: Connection, lake: Lake, sql: str, *, at: int | None = None) -> Iterator[duckdb.DuckDBPyRelation]:
+    """The result of one reading statement over a confined connection, to be fetched in the block.
 
     Raises QueryError, also for what goes wrong while it is fetched, and NoSuchThing for a version that is not shown.
     """
@@ -54,7 +54,7 @@ def asking(
     number = _choose_version(connection, at)
     if "call_bodies" in sql.lower():
         connection.register("call_bodies", _call_bodies(lake, number))
-    confine(connection, allowance)
+    connection.execute("BEGIN TRANSACTION READ ONLY")
     try:
         yield connection.sql(statement)
     except duckdb.Error as error:
@@ -63,17 +63,48 @@ def asking(
         raise QueryError(f"the result cannot be shown ({error}); cast its columns to VARCHAR") from error
 
 
-def open_shown(lake: Lake) -> Connection:
-    """The history as it was published last, or an empty one for a lake without a version; writes nothing.
+class Shown:
+    """The history as it was published last, kept open and confined; writes nothing, and is for one thread."""
 
-    QueryError when it was never published, or cannot be opened.
-    """
-    if lake.head() is None:
-        return _open_empty()
+    def __init__(self, lake: Lake, allowance: Allowance) -> None:
+        self._lake, self._allowance = lake, allowance
+        self._opened: tuple[object, Connection] | None = None
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection for one statement: what it leaves behind is gone with it.
+
+        The history of a lake without a version is empty; QueryError when it was never published, or cannot be opened.
+        """
+        mark = _mark(self._lake)
+        if self._opened is None or self._opened[0] != mark:
+            self.close()
+            self._opened = mark, self._open()
+        with closing(self._opened[1].cursor()) as connection:
+            connection.execute("USE history")
+            yield connection
+
+    def _open(self) -> Connection:
+        try:
+            connection = _open_empty() if self._lake.head() is None else open_published(self._lake)
+        except duckdb.Error as error:
+            raise QueryError("the history of this lake was not published yet; 'interlake sql' does it") from error
+        confine(connection, self._allowance)
+        return connection
+
+    def close(self) -> None:
+        if self._opened:
+            self._opened[1].close()
+        self._opened = None
+
+
+def _mark(lake: Lake) -> object:
+    """What changes when the file is replaced; the lake's first version when there is none."""
     try:
-        return open_published(lake)
-    except duckdb.Error as error:
-        raise QueryError("the history of this lake was not published yet; 'interlake sql' does it") from error
+        found = history_path(lake).stat()
+    except FileNotFoundError:
+        return lake.head() is None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _open(lake: Lake, at: int | None, timeout: float) -> Connection:

@@ -11,7 +11,6 @@ import resource
 import sys
 import threading
 import time
-from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from flows.gallery.sql.results import render
 from storage.errors import LakeError
 from storage.fence import Allowance
 from storage.lake import Lake
-from storage.query import asking, open_shown
+from storage.query import Shown, asking
 
 READY = b"ready"
 MEMORY_SPENT = "the statement needs more memory than the {} MB that it may have; select fewer rows or columns"
@@ -42,22 +41,23 @@ class MemorySpent(Exception):
 def main(words: list[str]) -> None:
     """Answer until the other side of the pipe is closed: `FD LAKE LIMITS`."""
     pipe, lake, limits = Connection(int(words[0])), Lake.open(Path(words[1])), Limits(**json.loads(words[2]))
+    shown = Shown(lake, Allowance(memory_mb=limits.memory_mb, threads=limits.threads))
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    _warm_up(lake, limits)
+    _warm_up(lake, shown, limits)
     _limit(limits)
     pipe.send_bytes(READY)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what a crash prints is told by the parent, in its words
     try:
         while True:
-            _serve(pipe, lake, limits)
+            _serve(pipe, lake, shown, limits)
     except (EOFError, MemorySpent):
         return
 
 
-def _serve(pipe: "Connection[bytes, bytes]", lake: Lake, limits: Limits) -> None:
+def _serve(pipe: "Connection[bytes, bytes]", lake: Lake, shown: Shown, limits: Limits) -> None:
     question = Question.decode(pipe.recv_bytes())
     try:
-        answer = _answer(lake, question, limits)
+        answer = _answer(lake, shown, question, limits)
     except MemorySpent:
         pipe.send_bytes(encode_refusal(MEMORY_SPENT.format(limits.memory_mb), is_last=True))
         pipe.send_bytes(b"")
@@ -70,15 +70,14 @@ def _serve(pipe: "Connection[bytes, bytes]", lake: Lake, limits: Limits) -> None
         pipe.send_bytes(answer.body)
 
 
-def _answer(lake: Lake, question: Question, limits: Limits) -> Answer:
+def _answer(lake: Lake, shown: Shown, question: Question, limits: Limits) -> Answer:
     """The result of a statement; Refused with our words where DuckDB's are not clear."""
     if len(question.sql) > limits.characters:
         raise Refused(f"a statement has at most {limits.characters:,} characters; this one has {len(question.sql):,}")
     since = time.perf_counter()
-    allowance = Allowance(memory_mb=limits.memory_mb, threads=limits.threads)
-    with closing(open_shown(lake)) as connection:
+    with shown.connection() as connection:
         try:
-            with asking(connection, lake, question.sql, at=question.at, allowance=allowance) as found:
+            with asking(connection, lake, question.sql, at=question.at) as found:
                 names, types = tuple(found.columns), tuple(str(kind) for kind in found.types)
                 body, rows, cut = render(found, question.form, limits)
         except LakeError as error:
@@ -104,11 +103,11 @@ def _explain(cause: BaseException | None) -> None:
         raise Refused(WRITING) from cause
 
 
-def _warm_up(lake: Lake, limits: Limits) -> None:
+def _warm_up(lake: Lake, shown: Shown, limits: Limits) -> None:
     """Load what a first statement would load; a history that is not there yet is told of when it is asked."""
     for form in Form:
         try:
-            _answer(lake, Question(sql="SELECT 1 AS one, [now()] AS two", form=form), limits)
+            _answer(lake, shown, Question(sql="SELECT 1 AS one, [now()] AS two", form=form), limits)
         except LakeError:
             return
     gc.freeze()
