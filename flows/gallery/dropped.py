@@ -63,7 +63,9 @@ def _with_evidence(snapshot: Snapshot, cards: Sequence[Record]) -> list[Record]:
     return [_shown(card, decisions.get(card["sample_id"]), repeats, sides) for card in cards]
 
 
-def _shown(card: Record, decision: Record | None, repeats: Sequence[Record], sides: Mapping[tuple[str, int], Side]) -> Record:
+def _shown(
+    card: Record, decision: Record | None, repeats: Sequence[Record], sides: Mapping[tuple[str, int], Side]
+) -> Record:
     is_repeat = card["outcome"] == "duplicate"
     mine = [row for row in repeats if is_repeat and row["sample_id"] == card["sample_id"]]
     keeper = sides[mine[0]["kept_sample_id"], mine[0]["kept_turn"]] if mine else None

@@ -145,4 +145,3 @@ def _stepped(values: Sequence[float | None]) -> Shades:
     shown = [*names, *(["unknown"] if None in values else [])]
     counts = Counter(at)
     return Shades(names=shown, counts=[counts[place] for place in range(len(shown))], values=at, ordered=True)
-

@@ -32,13 +32,14 @@ WHERE run_id = $run GROUP BY ALL ORDER BY calls DESC, model, purpose
 _TIMES = """
 WITH mine AS (SELECT epoch(started_at) AS at FROM calls WHERE run_id = $run),
 ends AS (SELECT min(at) AS first, greatest(max(at) - min(at), 1) AS lasted FROM mine)
-SELECT least(floor((at - first) / lasted * $slices)::INTEGER, $slices - 1) AS slice, count(*) AS n, min(lasted) AS lasted
+SELECT least(floor((at - first) / lasted * $slices)::INTEGER, $slices - 1) AS slice, count(*) AS n,
+    min(lasted) AS lasted
 FROM mine, ends GROUP BY slice ORDER BY slice
 """
 _DRAFTS = """
 SELECT stage, round, count(*) AS drafts, count(*) FILTER (stopped = 'satisfied') AS satisfied,
     count(*) FILTER (stopped = 'rounds_spent') AS spent, count(*) FILTER (chosen) AS chosen
-FROM iterations GROUP BY ALL ORDER BY CASE stage WHEN 'question' THEN 0 WHEN 'answer' THEN 1 ELSE 2 END, round
+FROM iterations GROUP BY stage, round ORDER BY CASE stage WHEN 'question' THEN 0 WHEN 'answer' THEN 1 ELSE 2 END, round
 """
 _COSTS = "SELECT * FROM costs WHERE part <> 'topic'"
 
@@ -117,7 +118,8 @@ def _drafts_chart(rows: list[Record]) -> Chart | None:
     for row in rows:
         if first.get(row["stage"]):
             series.setdefault(row["stage"], {})[row["round"]] = 100 * row["drafts"] / first[row["stage"]]
-    return line_chart("Drafts that came to each round, in per cent of those begun", series, most=100) if series else None
+    title = "Drafts that came to each round, in per cent of those begun"
+    return line_chart(title, series, most=100) if series else None
 
 
 def _depth_charts(snapshot: Snapshot) -> Iterator[Chart]:
@@ -125,8 +127,6 @@ def _depth_charts(snapshot: Snapshot) -> Iterator[Chart]:
     rows = snapshot.rows("SELECT * FROM depth")
     for judge, stage in dict.fromkeys((row["judge"], row["stage"]) for row in rows):
         mine = [row for row in rows if (row["judge"], row["stage"]) == (judge, stage)]
-        series = {
-            name.upper(): {row["round"]: row[name] for row in mine if row[name] is not None} for name in SCORES
-        }
+        series = {name.upper(): {row["round"]: row[name] for row in mine if row[name] is not None} for name in SCORES}
         known = {name: points for name, points in series.items() if points}
         yield line_chart(f"Scores by round of the {stage} stage, by the judge {judge}", known, most=5)

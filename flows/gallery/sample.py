@@ -58,7 +58,7 @@ def routes(gallery: Gallery) -> list[Route]:
 
     def show_near(request: Request) -> Response:
         snapshot, name = gallery.snapshot(), _id(request)
-        by: "Kind" = "text" if request.query_params.get("by") == "text" else "image"
+        by: Kind = "text" if request.query_params.get("by") == "text" else "image"
         # LanceDB takes seconds to import: whoever looks at no neighbours does without.
         from flows.similar import similar_to_sample  # noqa: PLC0415
 
@@ -118,8 +118,6 @@ def _decisions(story: Story) -> Iterator[Record]:
     """Decisions with their evidence in words."""
     for row in story.decisions:
         repeats = [each for each in story.duplicates if _is_evidence(each, row)]
-            and row["turn"] in (None, each["turn"])
-        ]
         yield {**row, "words": evidence_lines(row["evidence"], repeats)}
 
 
