@@ -98,7 +98,7 @@ def _widths(lake: Lake, version: Version) -> dict[str, float]:
     """By run that was to ask, how near to the thresholds it was to."""
     chosen = lake.scan(RecipeRow, version, ["recipe_id", "selection"]).unique("recipe_id").collect()
     reviews = {
-        recipe_id: json.loads(selection)["settings"].get("review", {})
+        recipe_id: json.loads(selection).get("settings", {}).get("review", {})
         for recipe_id, selection in chosen.select("recipe_id", "selection").iter_rows()
     }
     asking = {recipe_id: float(review["near"]) for recipe_id, review in reviews.items() if review.get("ask")}
