@@ -91,11 +91,13 @@ class Company:
         pass
 
 
-def make_lake(path: Path, *, topics: int, turns: int, batch: int = 8) -> Lake:
+def make_lake(
+    path: Path, *, topics: int, turns: int, batch: int = 8, image: float = 0.75, text: float = 0.6
+) -> Lake:
     """A lake of so many topics, two samples each, and some more that failed; drafts are judged, pairs asked about."""
     settings = {
-        "image = 0.95": "image = 0.75",
-        "text = 0.85": "text = 0.6",
+        "image = 0.95": f"image = {image}",
+        "text = 0.85": f"text = {text}",
         "batch_size = 8 ": f"batch_size = {batch} ",
         "question = 3": "question = 1",
         "image = 3": "image = 2",
