@@ -30,9 +30,9 @@ FROM calls LEFT JOIN (SELECT model_id, min(name) AS name FROM models GROUP BY mo
 WHERE run_id = $run GROUP BY ALL ORDER BY calls DESC, model, purpose
 """
 _TIMES = """
-WITH mine AS (SELECT epoch(started_at) AS at FROM calls WHERE run_id = $run),
-ends AS (SELECT min(at) AS first, greatest(max(at) - min(at), 1) AS lasted FROM mine)
-SELECT least(floor((at - first) / lasted * $slices)::INTEGER, $slices - 1) AS slice, count(*) AS n,
+WITH mine AS (SELECT epoch(started_at) AS moment FROM calls WHERE run_id = $run),
+ends AS (SELECT min(moment) AS first, greatest(max(moment) - min(moment), 1) AS lasted FROM mine)
+SELECT least(floor((moment - first) / lasted * $slices)::INTEGER, $slices - 1) AS slice, count(*) AS n,
     min(lasted) AS lasted
 FROM mine, ends GROUP BY slice ORDER BY slice
 """

@@ -16,7 +16,7 @@ from flows.gallery.choice import SAMPLE_ID, Choice, find_card, place_of, read_pa
 from flows.gallery.page import Gallery
 from flows.gallery.pairs import ALL, read_sides, with_sides
 from flows.gallery.snapshot import Record, Snapshot
-from flows.gallery.timeline import turns_of
+from flows.gallery.timeline import calls_elsewhere, turns_of
 from flows.story import Story, find_sample, read_story
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def routes(gallery: Gallery) -> list[Route]:
             version=snapshot.number,
             story=story,
             turns=list(turns_of(story)),
+            elsewhere=calls_elsewhere(story),
             decisions=list(_decisions(story)),
             pairs=with_sides(snapshot, _pairs(snapshot, name)),
             before=before,

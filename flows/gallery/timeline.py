@@ -103,6 +103,12 @@ def _rounds(story: Story, rows: Sequence[Record]) -> Iterator[Round]:
         before = row
 
 
+def calls_elsewhere(story: Story) -> list[Record]:
+    """Calls that belong to no round: embeddings, and what judges were asked."""
+    places = {_place(row) for row in story.iterations}
+    return [{**each, "model": _model(story, each)} for each in story.calls if _place(each) not in places]
+
+
 def _drafts(row: Record, before: Record) -> Iterator[Draft]:
     for name in TEXTS[row["stage"]]:
         if row[name] is not None:

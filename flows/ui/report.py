@@ -10,6 +10,7 @@ from flows.ui.besides import besides
 from flows.ui.contact_sheet import contact_sheet
 from flows.ui.escaping import as_text
 from flows.ui.findings import Findings, Some, read_findings
+from flows.ui.gallery_link import gallery_lines
 
 KEY = "build-report"
 MOST_BYTES = 500_000
@@ -51,6 +52,8 @@ def _head(found: Findings) -> Iterator[str]:
     yield f"# Build {found.run_id[:8]}: {as_text(found.state)}"
     yield ""
     yield f"Lake {as_text(found.lake, 2 * LONG)}, version {found.version}."
+    yield ""
+    yield from gallery_lines(found.lake, found.run_id)
     yield ""
     yield from _table(list(found.counts), [[str(count) for count in found.counts.values()]], numbers=len(found.counts))
 

@@ -103,12 +103,15 @@ def test_a_report_of_a_hostile_lake_is_a_page_of_text(tmp_path: Path) -> None:
     attacks = {name: text for name, text in ATTACKS.items() if text.isprintable()}
     topics = [TopicEntry(name=text, category="<b>", domain="[d](javascript:x)") for text in attacks.values()]
     lake = fake_lake(tmp_path / "lake", topics=topics)
-    page = write_report(read_findings(lake, hostile_build(lake)))
+    run_id = hostile_build(lake)
+    page = write_report(read_findings(lake, run_id))
     assert len(page.encode()) < MOST_BYTES
     html, pictures = PICTURE.subn("", shown(page))
     assert pictures == 1
     assert "## Failed: 1 samples" in page
-    assert tags(html) <= {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td"}
+    assert tags(html) <= {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td", "a", "pre", "code"}
+    assert re.findall(r'href="([^"]*)"', html) == [f"http://127.0.0.1:4280/runs/{run_id}"], "the gallery's, no other"
+    assert f"<code>interlake gallery --lake {lake.path}" in html
     assert "javascript:alert" in html and "&lt;img src=x onerror=alert(1)&gt;" in html, "they are there, as text"
 
 

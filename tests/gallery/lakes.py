@@ -91,9 +91,7 @@ class Company:
         pass
 
 
-def make_lake(
-    path: Path, *, topics: int, turns: int, batch: int = 8, image: float = 0.75, text: float = 0.6
-) -> Lake:
+def make_lake(path: Path, *, topics: int, turns: int, batch: int = 8, image: float = 0.75, text: float = 0.6) -> Lake:
     """A lake of so many topics, two samples each, and some more that failed; drafts are judged, pairs asked about."""
     settings = {
         "image = 0.95": f"image = {image}",
