@@ -2,7 +2,8 @@
 
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import duckdb
@@ -57,7 +58,13 @@ def make_app(lake: Lake, access: Access | None = None) -> ASGIApp:
         logger.error("%s of %s: %s", type(error).__name__, request.url.path, " ".join(str(error).split()))
         return PlainTextResponse(f"The gallery made a mistake: {type(error).__name__}.", status_code=500)
 
+    @asynccontextmanager
+    async def ending(_: Starlette) -> AsyncIterator[None]:
+        with gallery.closing:
+            yield
+
     app = Starlette(
+        lifespan=ending,
         routes=[*pages, *files],
         exception_handlers={
             HTTPException: show_error,
@@ -85,5 +92,5 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(app: ASGIApp, at: socket.socket) -> None:
     """Serve until the process is told to end."""
-    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, ws="none", lifespan="off")
+    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, ws="none", lifespan="on")
     uvicorn.Server(config).run(sockets=[at])

@@ -4,6 +4,7 @@ A page is a module with `routes(gallery)`; it asks `gallery.snapshot()` and retu
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -55,12 +56,13 @@ NAVIGATION = (
 
 
 class Gallery:
-    """What the pages have in common."""
+    """What the pages have in common. `closing` ends, with the server, what a page has started."""
 
     def __init__(self, lake: Lake, access: Access, extra_templates: Sequence[Path] = ()) -> None:
         self.lake, self.access = lake, access
         self.shelf = Shelf(lake)
         self.paths: set[str] = set()
+        self.closing = ExitStack()
         self._templates = make_environment((TEMPLATES, *extra_templates))
 
     def snapshot(self) -> Snapshot:

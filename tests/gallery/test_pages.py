@@ -39,8 +39,8 @@ def kept_sample(lake: Lake) -> str:
 
 def every_path(lake: Lake) -> Iterator[str]:
     yield from PATHS
-    for (sample_id,) in query(lake, "SELECT sample_id FROM samples ORDER BY 1").iter_rows():
-        yield f"/sample/{sample_id}"
+    chosen = "SELECT min(sample_id) FROM samples GROUP BY outcome UNION SELECT max(sample_id) FROM samples"
+    yield from (f"/sample/{sample_id}" for (sample_id,) in query(lake, chosen).iter_rows())
     yield from (f"/sample/{kept_sample(lake)}/{view}" for view in ("near", "near?by=text", "why"))
     yield f"/runs/{query(lake, 'SELECT min(run_id) FROM runs').item()}"
     yield "/coverage?under=Animals"
@@ -185,8 +185,9 @@ def test_a_run_is_a_filter_and_nothing_found_is_said(gallery: TestClient, shown:
 
 @pytest.mark.parametrize(
     "path",
-    ["/?outcome=good", "/?sort=upwards", "/?rounds=many", "/?its=high", "/?run=zz", "/?after=x", "/?after=x~" + 32 * "0",
-     "/duplicates?after=1", "/duplicates?side=left", "/versions?before=x", "/versions/diff?a=1", "/coverage?under=Nowhere"],
+    ["/?outcome=good", "/?sort=upwards", "/?rounds=many", "/?its=high", "/?run=zz", "/?after=x",
+     "/?after=x~" + 32 * "0", "/duplicates?after=1", "/duplicates?side=left", "/versions?before=x",
+     "/versions/diff?a=1", "/coverage?under=Nowhere"],
 )  # fmt: skip
 def test_an_address_that_makes_no_sense_is_refused_in_words(gallery: TestClient, path: str) -> None:
     answer = gallery.get(path)
@@ -266,10 +267,7 @@ def test_pairs_come_by_how_near_they_are_to_the_thresholds(
     path: str | None = "/duplicates"
     while path:
         page = page_of(gallery, path)
-        away += [
-            float(part.split()[-1])
-            for part in page.text.replace("beyond the", "short of the").split(" short of the")[:-1]
-        ]
+        away += [float(found) for found in re.findall(r"([\d.]+) (?:beyond|short of) the thresholds", page.text)]
         path = page.relation("next")
     assert len(away) == count and away == sorted(away)
     assert "comes near" not in page_of(gallery, "/duplicates?side=beyond").text
