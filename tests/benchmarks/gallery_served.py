@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import suppress
 from html import unescape
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
@@ -26,6 +27,7 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/")
 PAUSE = 0.5
 """Seconds between batches: a hundred samples a second or so."""
 RUN_BATCHES = 40
+WAITS = 400
 
 
 class Counted(Protocol):
@@ -46,7 +48,11 @@ class Served:
         if found is None:
             raise RuntimeError("the gallery has not said where it is; its error is above")
         self._connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=120)
-        self.get("/")
+        try:
+            self._wait()
+        except BaseException:
+            self.close()
+            raise
         self.started = time.perf_counter() - since
 
     def __enter__(self) -> "Served":
@@ -55,9 +61,23 @@ class Served:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
         self._connection.close()
         self._process.terminate()
         self._process.wait()
+
+    def _wait(self) -> None:
+        """Until it answers: it says where it is a moment before."""
+        for _ in range(WAITS):
+            with suppress(ConnectionRefusedError):
+                self.get("/")
+                return
+            self._connection.close()
+            time.sleep(0.05)
+        raise RuntimeError("the gallery does not answer")
 
     def ask(self, address: str) -> tuple[int, bytes]:
         """The status and body of an answer."""

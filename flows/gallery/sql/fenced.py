@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing import Pipe
@@ -125,6 +126,8 @@ class _Worker:
             start_new_session=True,
         )
         theirs.close()
+        self.end = weakref.finalize(self, _end, self._process, ours)
+        """Kills it, whatever it does; so does forgetting it."""
 
     @property
     def pid(self) -> int:
@@ -158,8 +161,8 @@ class _Worker:
             return "it answered too much"
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
-    def end(self) -> None:
-        """Kill it, whatever it does."""
-        self._process.kill()
-        self._process.wait()
-        self._pipe.close()
+
+def _end(process: "subprocess.Popen[bytes]", pipe: "Connection[bytes, bytes]") -> None:
+    process.kill()
+    process.wait()
+    pipe.close()
