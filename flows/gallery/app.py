@@ -36,7 +36,7 @@ from storage.lake import Lake
 
 logger = logging.getLogger("interlake")
 STATIC = Path(__file__).parent / "static"
-PAGES = (samples, sample, dropped, duplicates, reviewing, coverage, mapped, runs, versions)
+PAGES = (samples, sample, dropped, duplicates, reviewing, coverage, mapped, runs, versions, sqlpage)
 """Modules with `routes(gallery)`."""
 
 

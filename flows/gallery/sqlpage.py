@@ -24,7 +24,7 @@ FROM_HERE = ("same-origin", "none")
 
 def routes(gallery: Gallery) -> list[Route]:
     """`/sql`, and `/sql.csv`, `/sql.json` and `/sql.parquet` for files."""
-    fenced = FencedSql(gallery.lake.path)
+    fenced = gallery.closing.enter_context(FencedSql(gallery.lake.path))
 
     def show(request: Request) -> Response:
         snapshot = gallery.snapshot()

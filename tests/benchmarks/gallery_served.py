@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
-from contextlib import suppress
+from contextlib import closing, suppress
 from html import unescape
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
@@ -47,7 +47,7 @@ class Served:
         found = next((ADDRESS.search(line) for line in self._process.stdout if ADDRESS.search(line)), None)
         if found is None:
             raise RuntimeError("the gallery has not said where it is; its error is above")
-        self._connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=120)
+        self._port = int(found[1])
         try:
             self._wait()
         except BaseException:
@@ -65,7 +65,6 @@ class Served:
 
     def close(self) -> None:
         """End the process."""
-        self._connection.close()
         self._process.terminate()
         self._process.wait()
 
@@ -75,15 +74,15 @@ class Served:
             with suppress(ConnectionRefusedError):
                 self.get("/")
                 return
-            self._connection.close()
             time.sleep(0.05)
         raise RuntimeError("the gallery does not answer")
 
     def ask(self, address: str) -> tuple[int, bytes]:
         """The status and body of an answer."""
-        self._connection.request("GET", address)
-        answer = self._connection.getresponse()
-        return answer.status, answer.read()
+        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)) as connection:
+            connection.request("GET", address)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
 
     def get(self, address: str) -> str:
         """A page; RuntimeError for any other answer."""
