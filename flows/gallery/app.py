@@ -27,6 +27,7 @@ from flows.gallery import (
     runs,
     sample,
     samples,
+    sqlpage,
     versions,
 )
 from flows.gallery.access import Access, Guard
