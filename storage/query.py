@@ -63,6 +63,19 @@ def asking(connection: Connection, lake: Lake, sql: str, *, at: int | None = Non
         raise QueryError(f"the result cannot be shown ({error}); cast its columns to VARCHAR") from error
 
 
+def open_history(lake: Lake, *, at: int | None = None, timeout: float = 30.0) -> Connection:
+    """The history, brought up to date, read-only and as of a version; errors as `query`, whose fence it has not."""
+    if at is not None:
+        lake.version(at)
+    connection = _open(lake, at, timeout)
+    try:
+        _choose_version(connection, at)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 class Shown:
     """The history as it was published last, kept open and confined; writes nothing, and is for one thread."""
 
