@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from flows.gallery.page import Gallery, plain, short
+from flows.evidence import short
+from flows.gallery.page import Gallery, plain
 from flows.gallery.projection import project
 from flows.gallery.snapshot import Snapshot
 from storage.embeddings import all_vectors
