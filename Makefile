@@ -40,7 +40,7 @@ E2E_TESTS := tests/e2e
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help kernel demo up down test test-reproduction test-faults test-e2e test-models test-vllm test-vllm-batches storm bench-lake bench-record bench-prefect bench-pipeline bench-dedup bench-topics train-clip lint lock clean
+.PHONY: help kernel demo up down test test-reproduction test-faults test-e2e test-models test-vllm test-vllm-batches storm bench-lake bench-record bench-prefect bench-pipeline bench-dedup bench-topics bench-gallery train-clip lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -63,6 +63,7 @@ help:
 	@echo 'make bench-prefect  what Prefect takes of a build with slow models, and what its database grows by (some three minutes)'
 	@echo 'make bench-pipeline  builds with a server that takes 1 s a call, and with one that takes none (PART=latency|zero|peers|server SAMPLES=n MEAN=s)'
 	@echo 'make bench-dedup  set up faiss in .venv-bench, then the search for near-duplicates beside other tools (15 minutes, 5 GB of disk)'
+	@echo 'make bench-gallery  pages of a lake of 100,000 samples while batches are committed: times, memory (SAMPLES=n; some ten minutes, 2 GB)'
 	@echo 'make train-clip   train our own small CLIP anew into models/scene_clip (half an hour or so)'
 	@echo 'make kernel  compile the inner loop of the search for near-duplicates (make demo and make test do so)'
 	@echo 'make lint    ruff, mypy, import-linter'
@@ -191,6 +192,9 @@ bench-topics: $(READY)
 
 bench-lake: $(READY)
 	$(BIN)/python -m tests.benchmarks.lake
+
+bench-gallery: $(READY)
+	$(BIN)/python -m tests.benchmarks.gallery $(if $(SAMPLES),--samples $(SAMPLES))
 
 bench-dedup: $(BENCH_READY) $(KERNEL)
 	$(BENCH_BIN)/python -m tests.benchmarks.dedup $(if $(PLOT),--plot "$(PLOT)")
