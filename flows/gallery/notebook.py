@@ -1,4 +1,4 @@
-"""A lake in a notebook: `marimo edit flows/gallery/notebook.py -- --lake lake`, or a script that prints what it finds."""
+"""A lake in a notebook: `marimo edit flows/gallery/notebook.py -- --lake lake`; as a script it prints what it finds."""
 
 import marimo
 
