@@ -26,6 +26,7 @@ BENCH_BIN := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
 VLLM_BIN := .venv-vllm/bin
 VLLM_READY := .venv-vllm/.ready
+BROWSER_READY := .venv/.browser
 INTERLAKE := $(BIN)/interlake
 KERNEL := dedup/libkernel.so
 TORCH_TESTS := tests/torch_adapters
@@ -52,7 +53,7 @@ help:
 	@echo 'make test-reproduction  replay, regenerate, rerun, the walk through the README; other thresholds, budgets,'
 	@echo '             builds that are cancelled, and every benchmark, run small'
 	@echo 'make test-faults  kill, stop and starve real processes at every named step, and see that nothing is lost'
-	@echo 'make test-e2e  a server and a worker from nothing: schedules, two builds at once, kills, the end'
+	@echo 'make test-e2e  a server and a worker from nothing: schedules, two builds at once, kills, the end; the gallery in Chromium'
 	@echo 'make storm   two builds and a maintenance, killed at random for $(STORM_SECONDS) seconds (STORM_SECONDS=n SEED=n)'
 	@echo 'make test-models  set up torch, diffusers and open_clip in .venv-models (7 GB), then the tests that need them'
 	@echo 'make test-vllm  set up vLLM for the CPU in .venv-vllm (Python 3.11, 3.4 GB), then builds with real servers, one of them killed'
@@ -67,7 +68,7 @@ help:
 	@echo 'make train-clip   train our own small CLIP anew into models/scene_clip (half an hour or so)'
 	@echo 'make kernel  compile the inner loop of the search for near-duplicates (make demo and make test do so)'
 	@echo 'make lint    ruff, mypy, import-linter'
-	@echo 'make lock    resolve the dependencies anew into requirements.lock, requirements-{models,bench,vllm}.lock'
+	@echo 'make lock    resolve the dependencies anew into requirements.lock, requirements-{models,bench,browser,vllm}.lock'
 	@echo 'make clean   remove the environments and caches; lakes stay'
 
 # The stamp is taken away first and written last: an environment without it was interrupted, and is made from nothing.
@@ -123,6 +124,12 @@ $(VLLM_READY): requirements-vllm.lock $(VLLM_TESTS)/prepare.py $(VLLM_TESTS)/tor
 	@$(VLLM_BIN)/python $(VLLM_TESTS)/prepare.py "$$($(BIN)/python -c 'from models.llama_chat import find_weights; print(find_weights())')" .venv-vllm/models
 	@touch $@
 
+# Beside what .venv has; made again after .venv was brought up to its lock, which takes it away.
+$(BROWSER_READY): $(READY) requirements-browser.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-browser.lock || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-browser.lock
+	@touch $@
+
 # Optional: without it, the same is done in numpy. GCC or Clang on x86-64; nothing of the processor at hand goes in.
 kernel $(KERNEL): dedup/kernel.c
 	@if [ "$$(uname -m)" = x86_64 ] && command -v $(CC) >/dev/null; then \
@@ -161,7 +168,8 @@ test-reproduction: $(READY) $(KERNEL)
 test-faults: $(READY) $(KERNEL)
 	$(BIN)/pytest -v --durations=10 --dist load $(FAULT_TESTS)
 
-test-e2e: $(READY) $(KERNEL)
+# The gallery is walked in the machine's Chromium: on Debian, apt-get install chromium.
+test-e2e: $(READY) $(BROWSER_READY) $(KERNEL)
 	$(BIN)/pytest -v --durations=10 $(E2E_TESTS)
 
 storm: $(READY)
@@ -212,6 +220,7 @@ lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 --generate-hashes -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra torch --extra train --group dev --group torch-pair --constraint requirements.lock --universal --python-version 3.11 --generate-hashes -o requirements-models.lock
 	$(BIN)/uv pip compile --group bench --constraint requirements.lock --universal --python-version 3.11 --generate-hashes -o requirements-bench.lock
+	$(BIN)/uv pip compile --group browser --constraint requirements.lock --universal --python-version 3.11 --generate-hashes -o requirements-browser.lock
 	UV_FIND_LINKS="$${UV_FIND_LINKS-$$PIP_FIND_LINKS}" $(BIN)/uv pip compile --group vllm --python-platform x86_64-manylinux_2_28 --python-version 3.11 --no-emit-package torchaudio --no-emit-package torchcodec --generate-hashes -o requirements-vllm.lock
 
 clean:

@@ -110,7 +110,8 @@ def test_every_page_is_quiet_legible_and_fits(
                 assert page.evaluate(CONTRAST) == [], f"{path}, {scheme}"
             assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{path} is wider than a {size}"
             assert page.evaluate("window.hacked ?? null") is None
-            shoot(page, pictures, f"{re.sub(r'[^a-z]+', '-', path[:12])}-{scheme}-{size}")
+            name = re.sub(r"[^a-z]+", "-", path.replace(sample, "/one")).strip("-") or "samples"
+            shoot(page, pictures, f"{name}-{scheme}-{size}")
     assert watch.complaints == [] and watch.elsewhere == []
 
 

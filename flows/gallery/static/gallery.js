@@ -5,6 +5,13 @@ const one = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const isTyping = (target) => target.closest("input, select, textarea, [contenteditable]") !== null;
 
+// Where a bar of links is wider than the screen, the one for this page is in sight.
+
+for (const found of all("nav a[aria-current]")) {
+  const bar = found.closest(".top nav, .tabs");
+  if (bar) bar.scrollLeft = found.offsetLeft - (bar.clientWidth - found.offsetWidth) / 2;
+}
+
 // Help
 
 const help = one("#help");
