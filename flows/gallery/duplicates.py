@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from flows.errors import UserError
 from flows.gallery.page import Gallery
-from flows.gallery.pairs import ALL, with_sides
+from flows.gallery.pairs import latest_pairs, with_sides
 from flows.gallery.snapshot import Record, Snapshot
 
 LIMIT = 24
@@ -53,7 +53,7 @@ def _read(snapshot: Snapshot, side: str, after: str) -> list[Record]:
         beside = f"{_KEY} > ($away, $a, $at, $b, $bt)"
         values = {"away": float(away), "a": ids[0], "at": int(ids[1]), "b": ids[2], "bt": int(ids[3])}
     return snapshot.rows(
-        f"""SELECT * FROM (SELECT *, abs(beyond) AS away FROM ({ALL}))
+        f"""SELECT * FROM (SELECT *, abs(beyond) AS away FROM {_table(snapshot)})
         WHERE {SIDES[side]} AND {beside} ORDER BY {_KEY} LIMIT {LIMIT + 1}""",
         values,
     )
@@ -64,6 +64,10 @@ def _place(row: Record) -> str:
     return "~".join([repr(row["away"]), *map(str, parts)])
 
 
+def _table(snapshot: Snapshot) -> str:
+    return snapshot.keep("pairs", latest_pairs())
+
+
 def _counts(snapshot: Snapshot) -> Record:
-    sql = f"""SELECT count(*) FILTER (beyond >= 0) AS beyond, count(*) FILTER (beyond < 0) AS short FROM ({ALL})"""
-    return snapshot.row(sql) or {"beyond": 0, "short": 0}
+    counts = "count(*) FILTER (beyond >= 0) AS beyond, count(*) FILTER (beyond < 0) AS short"
+    return snapshot.row(f"SELECT {counts} FROM {_table(snapshot)}") or {"beyond": 0, "short": 0}

@@ -11,12 +11,18 @@ BEYOND = """CASE policy WHEN 'image' THEN image_similarity - image_threshold
     ELSE least(image_similarity - image_threshold, text_similarity - text_threshold) END"""
 """How far a pair is beyond its thresholds by their policy; below zero it falls short."""
 
-ALL = f"""
+_LATEST = f"""
 SELECT * EXCLUDE (decision_id), {BEYOND} AS beyond FROM (
     SELECT *, 'repeats' AS sort FROM duplicates UNION ALL BY NAME SELECT *, 'comes near' AS sort FROM near_misses
-) QUALIFY row_number() OVER (PARTITION BY sample_id, turn, kept_sample_id, kept_turn ORDER BY version DESC) = 1
+) WHERE {{where}}
+QUALIFY row_number() OVER (PARTITION BY sample_id, turn, kept_sample_id, kept_turn ORDER BY version DESC) = 1
 """
-"""The latest row about each pair."""
+
+
+def latest_pairs(where: str = "TRUE") -> str:
+    """SQL for the latest row about each pair that is wanted, with `beyond` and, as `sort`, what it is."""
+    return _LATEST.format(where=where)
+
 
 _SIDES = """
 SELECT sample_id, turn, question, caption, image_sha256 FROM turns

@@ -14,7 +14,7 @@ from flows.cli.explain import ancestry_lines
 from flows.evidence import evidence_lines
 from flows.gallery.choice import SAMPLE_ID, Choice, find_card, place_of, read_page
 from flows.gallery.page import Gallery
-from flows.gallery.pairs import ALL, read_sides, with_sides
+from flows.gallery.pairs import latest_pairs, read_sides, with_sides
 from flows.gallery.snapshot import Record, Snapshot
 from flows.gallery.timeline import calls_elsewhere, turns_of
 from flows.story import Story, find_sample, read_story
@@ -129,7 +129,7 @@ def _is_evidence(repeat: Record, decision: Record) -> bool:
 
 def _pairs(snapshot: Snapshot, name: str) -> list[Record]:
     """What was found to repeat or come near, on either side."""
-    mine = f"SELECT * FROM ({ALL}) WHERE $name IN (sample_id, kept_sample_id)"
+    mine = latest_pairs("sample_id = $name OR kept_sample_id = $name")
     sql = f"{mine} ORDER BY beyond DESC, sample_id, turn LIMIT {MOST_PAIRS}"
     return snapshot.rows(sql, {"name": name})
 

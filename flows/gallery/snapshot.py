@@ -60,7 +60,8 @@ class Snapshot:
         found = self.row("SELECT coalesce(max(version), 0) AS number FROM versions")
         self.number: int = found["number"] if found else 0
         self._made: dict[object, object] = {}
-        self._making = threading.Lock()
+        self._making: dict[object, threading.Lock] = {}
+        self._lock = threading.Lock()
 
     def rows(self, sql: str, values: Mapping[str, object] | None = None) -> list[Record]:
         """The rows of a query; `values` fill its $names."""
@@ -85,11 +86,22 @@ class Snapshot:
         return self.lake.version(self.number)
 
     def once(self, name: object, make: Callable[[], T]) -> T:
-        """What is reckoned once for a version, and shown many times."""
-        with self._making:
+        """What is reckoned once for a version, and shown many times; who asks for the same meanwhile waits."""
+        with self._lock:
+            making = self._making.setdefault(name, threading.Lock())
+        with making:
             if name not in self._made:
                 self._made[name] = make()
             return cast("T", self._made[name])
+
+    def keep(self, name: str, sql: str) -> str:
+        """The result of a query as a table of this snapshot, made when it is first wanted; its full name."""
+        return self.once(("table", name), lambda: self._make_table(name, sql))
+
+    def _make_table(self, name: str, sql: str) -> str:
+        with self._cursor() as cursor:
+            cursor.execute(f"CREATE TABLE memory.{name} AS {sql}")
+        return f"memory.{name}"
 
     @contextmanager
     def _cursor(self) -> Iterator[Connection]:
