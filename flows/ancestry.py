@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.compared import Comparison, read_comparisons
 from flows.evidence import evidence_lines
-from flows.story import find_sample
+from flows.story import Ask, find_sample
 from flows.topics.catalogue import read_templates
 from flows.topics.lake_templates import read_lake_templates
 from storage.canonical import Json
@@ -126,10 +126,10 @@ _OF_SAMPLE = {
 }
 
 
-def read_ancestry(lake: Lake, prefix: str) -> Ancestry:
+def read_ancestry(lake: Lake, prefix: str, ask: Ask = query) -> Ancestry:
     """The ancestry of the sample whose id begins like this; NoSuchThing as for `find_sample`."""
-    sample = find_sample(lake, prefix)
-    rows = {name: _rows(lake, sql, sample) for name, sql in _OF_SAMPLE.items()}
+    sample = find_sample(lake, prefix, ask)
+    rows = {name: list(ask(lake, _filled(sql, sample)).iter_rows(named=True)) for name, sql in _OF_SAMPLE.items()}
     topic, recipe, run = (rows[name][0] for name in ("topic", "recipe", "run"))
     generation, selection = json.loads(recipe["generation"]), json.loads(recipe["selection"])
     claims, decisions, newest = rows["claims"], rows["decisions"], lake.version().number
@@ -154,8 +154,8 @@ def read_ancestry(lake: Lake, prefix: str) -> Ancestry:
     )
 
 
-def _rows(lake: Lake, sql: str, sample: Record) -> list[Record]:
-    filled = sql.format(
+def _filled(sql: str, sample: Record) -> str:
+    return sql.format(
         mine=f"sample_id = '{sample['sample_id']}'",
         sample=sample["sample_id"],
         slot=sample["slot_id"],
@@ -163,7 +163,6 @@ def _rows(lake: Lake, sql: str, sample: Record) -> list[Record]:
         recipe=sample["recipe_id"],
         run=sample["run_id"],
     )
-    return list(query(lake, filled).iter_rows(named=True))
 
 
 def _templates(claims: Sequence[Record], topic: str, lake: Lake) -> Iterator[AskedTurn]:

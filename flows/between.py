@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flows.story import Ask
 from storage.lake import Lake
 from storage.query import query
 
@@ -20,6 +21,7 @@ class Span:
     low: int
     high: int
     limit: int | None = None
+    ask: Ask = query
 
     def rows(self, sql: str, *, among: Collection[str] = ()) -> list[Record]:
         """The rows of a query, in which {low}, {high}, {within}, {limit} and {among} stand for what they say.
@@ -34,4 +36,4 @@ class Span:
             limit=_NO_LIMIT if self.limit is None else self.limit,
             among=f"sample_id IN ({ids})" if ids and self.limit is not None else "TRUE",
         )
-        return list(query(self.lake, filled).iter_rows(named=True))
+        return list(self.ask(self.lake, filled).iter_rows(named=True))

@@ -7,8 +7,10 @@ from itertools import groupby
 from flows.between import Record, Span
 from flows.recipe_changes import RecipeChange, read_recipe_changes, undone
 from flows.sample_changes import SampleGroup, TurnGroup, read_sample_changes, read_turn_changes
+from flows.story import Ask
 from flows.version_steps import Step, read_steps
 from storage.lake import Lake
+from storage.query import query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +67,13 @@ GROUP BY ALL ORDER BY is_of_turn, kind, outcome, stage, reason
 _DECISIONS = "SELECT * EXCLUDE (line) FROM decisions WHERE {within} ORDER BY version, sample_id, turn NULLS FIRST"
 
 
-def read_changes(lake: Lake, start: int, end: int, *, limit: int | None = None) -> Changes:
+def read_changes(lake: Lake, start: int, end: int, *, limit: int | None = None, ask: Ask = query) -> Changes:
     """What differs between two versions; of each kind all is named, or the first `limit`.
 
     NoSuchThing for a version that is not there; other errors as `storage.query`.
     """
     older, newer = sorted((lake.version(start), lake.version(end)), key=lambda version: version.number)
-    span = Span(lake=lake, low=older.number, high=newer.number, limit=limit)
+    span = Span(lake=lake, low=older.number, high=newer.number, limit=limit, ask=ask)
     steps = tuple(read_steps(span, newer))
     found = Changes(
         start=start,

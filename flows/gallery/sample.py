@@ -80,7 +80,7 @@ def routes(gallery: Gallery) -> list[Route]:
 
     def show_why(request: Request) -> Response:
         snapshot, name = gallery.snapshot(), _id(request)
-        found = read_ancestry(gallery.lake, name)
+        found = read_ancestry(gallery.lake, name, snapshot.ask)
         return gallery.render(
             request,
             "why.html",

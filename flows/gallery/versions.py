@@ -54,7 +54,7 @@ def routes(gallery: Gallery) -> list[Route]:
         a, b = (_number(query.get(name, ""), name) for name in ("a", "b"))
         if a == 0:
             return RedirectResponse("/versions", status_code=303)
-        changes = read_changes(gallery.lake, a, b, limit=MOST_LINES)
+        changes = read_changes(gallery.lake, a, b, limit=MOST_LINES, ask=snapshot.ask)
         return gallery.render(
             request,
             "difference.html",
