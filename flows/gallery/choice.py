@@ -133,14 +133,22 @@ class Choice:
             if getattr(self, name) is not None:
                 parts.append(f"{test} ${name}")
                 values[name] = getattr(self, name)
-        for place, word in enumerate(self.q.lower().split()[:MOST_WORDS]):
-            parts.append(_SAYS.format(word=f"$word{place}"))
-            values[f"word{place}"] = word
+        words = {f"word{place}": word for place, word in enumerate(self.q.lower().split()[:MOST_WORDS])}
+        if words:
+            parts.append(_SAYS.format(each=" AND ".join(_HAS.format(word=f"${name}") for name in words)))
+            values |= words
         return " AND ".join(parts), values
 
 
-_SAYS = """(contains(lower(topic), {word}) OR starts_with(sample_id, {word}) OR sample_id IN (
-    SELECT sample_id FROM turns WHERE contains(lower(concat_ws(' ', question, answer, caption)), {word})))"""
+_SAYS = """sample_id IN (
+    SELECT sample_id FROM memory.cards LEFT JOIN (
+        SELECT sample_id, lower(concat_ws(' ', question, answer, caption)) AS said FROM turns
+    ) USING (sample_id)
+    GROUP BY sample_id HAVING {each})"""
+"""All words in one pass: the texts are most of what there is to read."""
+_HAS = (
+    "bool_or(contains(coalesce(said, ''), {word}) OR contains(lower(topic), {word}) OR starts_with(sample_id, {word}))"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,9 +184,13 @@ def read_page(snapshot: Snapshot, choice: Choice, *, after: str = "", before: st
         values |= {"key": cursor.key, "sample": cursor.sample_id}
     way = ("ASC" if order.falling else "DESC") if is_back else order.direction
     found = snapshot.rows(
-        f"""WITH matched AS MATERIALIZED (SELECT *, {order.key} AS sort_key FROM memory.cards WHERE {where})
-        SELECT *, (SELECT count(*) FROM matched) AS total FROM matched WHERE {beside}
-        ORDER BY sort_key {way}, sample_id {way} LIMIT {limit + 1}""",
+        f"""WITH matched AS MATERIALIZED (
+            SELECT sample_id, {order.key} AS sort_key FROM memory.cards WHERE {where}
+        ), page AS (
+            SELECT * FROM matched WHERE {beside} ORDER BY sort_key {way}, sample_id {way} LIMIT {limit + 1}
+        )
+        SELECT cards.*, sort_key, (SELECT count(*) FROM matched) AS total
+        FROM page JOIN memory.cards AS cards USING (sample_id) ORDER BY sort_key {way}, sample_id {way}""",
         values,
     )
     total = found[0]["total"] if found else _count(snapshot, choice)
