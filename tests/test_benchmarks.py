@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import dedup, lake, one_build, recording, topics
+from tests.benchmarks import dedup, gallery, lake, one_build, recording, topics
 from tests.benchmarks.pipeline import __main__ as pipeline
 
 
@@ -16,6 +16,18 @@ def test_the_benchmark_of_the_lake_runs_small_and_prints_its_table(capsys: pytes
     names = [line[:46].strip() for line in printed]
     for name in ("duplicates", "packages", "version file", "table: rows", "verify", "publish one more batch"):
         assert name in names
+    assert not any(line.startswith(("PASS", "FAIL")) for line in printed)
+
+
+def test_the_benchmark_of_the_gallery_asks_for_every_page_and_prints_its_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--samples", "130", "--repeats", "2", "--lake", str(tmp_path / "lake"), "--no-verdict"]
+    assert gallery.main(words) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split() == ["130", "samples,", "milliseconds", "median", "p95", "slowest"]
+    names = [line[:34].strip() for line in printed]
+    assert {*gallery.AIMED_AT, "SQL", "thumbnail"} <= set(names)
     assert not any(line.startswith(("PASS", "FAIL")) for line in printed)
 
 
