@@ -67,6 +67,8 @@ class Served:
         """End the process."""
         self._process.terminate()
         self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
 
     def _wait(self) -> None:
         """Until it answers: it says where it is a moment before."""
