@@ -171,11 +171,11 @@ test-models: $(MODELS_READY)
 
 # One process: its two servers have the machine for themselves.
 test-vllm: $(READY) $(VLLM_READY) $(KERNEL)
-	$(BIN)/pytest -v -n0 --durations=10 --ignore=$(VLLM_BATCHES) $(VLLM_TESTS)
+	$(BIN)/pytest -v -n0 -o faulthandler_timeout=900 --durations=10 --ignore=$(VLLM_BATCHES) $(VLLM_TESTS)
 
 # Apart: each test starts engines of its own, and they were not yet seen to pass as a whole.
 test-vllm-batches: $(READY) $(VLLM_READY) $(KERNEL)
-	$(BIN)/pytest -v -n0 --durations=10 $(VLLM_BATCHES)
+	$(BIN)/pytest -v -n0 -o faulthandler_timeout=900 --durations=10 $(VLLM_BATCHES)
 
 bench-record: $(READY)
 	$(BIN)/python -m tests.benchmarks.recording
