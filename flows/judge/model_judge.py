@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from flows.cards import turn_of
 from flows.judge.candidate import Candidate, Line, Scores, Verdict
 from flows.judge.expected import TOP_LOGPROBS, expect_scores, expected_json
+from flows.judge.lenient import REFUSED
 from flows.judge.prompts import judge_messages, prompts_json
 from flows.judge.reply import MAX_TOKENS, UnusableReply, read_scores, schema_of
 from flows.judge.rubric import rubric_sha256
 from models.chat import ChatModel, ChatReply, ChatRequest, Sampling
 from models.errors import ContentError
-from models.identity import ModelIdentity
+from models.identity import Json, ModelIdentity
 from storage.canonical import content_sha256
 
 NO_ANSWER = "no_answer"
@@ -96,7 +97,8 @@ class ModelJudge:
             reply = await line.chat(self.model, self._request(candidate, names, seed), "scores")
             said = read_scores(reply.text, reply.finish_reason, names)
         except (ContentError, UnusableReply) as error:
-            return Verdict(scores=Scores(**decided), unknown=dict.fromkeys(names, error.reason))
+            told: dict[str, Json] = {"refused": str(error)} if error.reason == REFUSED else {}
+            return Verdict(scores=Scores(**decided), unknown=dict.fromkeys(names, error.reason), evidence=told)
         return self._expect(decided, said, reply) if self.expects else Verdict(scores=Scores(**decided, **said))
 
     def _expect(self, decided: Mapping[str, float], said: Mapping[str, int], reply: ChatReply) -> Verdict:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from flows.judge.candidate import Judge
+from flows.judge.lenient import Lenient
 from flows.judge.model_judge import ModelJudge, Punctual, sampling_with_room
 from flows.judge.signals import SignalsJudge
 from flows.judge_settings import Floors, JudgeEntry, JudgeSettings
@@ -46,7 +47,7 @@ class Bench:
 
 def seat_judge(entry: JudgeEntry, settings: JudgeSettings, model: ChatModel) -> Judge:
     """The judge of an entry over its model."""
-    punctual = Punctual(model=model, seconds=settings.timeout)
+    punctual = Punctual(model=Lenient(model), seconds=settings.timeout)
     if entry.backend == "signals":
         return SignalsJudge(name=entry.name, model=punctual)
     return ModelJudge(

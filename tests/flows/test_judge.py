@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.judge.candidate import SCORES, Candidate, DirectLine, Exchange, Scores, Verdict
+from flows.judge.lenient import Lenient
 from flows.judge.model_judge import ModelJudge, Punctual
 from flows.judge.prompts import fence_of, judge_messages
 from flows.judge.reply import UnusableReply, read_scores, schema_of
@@ -18,8 +19,8 @@ from flows.judge.seating import family_of
 from flows.judge.signals import SignalsJudge
 from models.chat import ChatRequest, ImagePart, Sampling, TextPart
 from models.drawing import DrawRequest
-from models.errors import TransientError
-from models.fake_behaviour import Behaviour, Drop, Never, NoJson, Say
+from models.errors import RefusedRequest, TransientError
+from models.fake_behaviour import Answer, Behaviour, Drop, Never, NoJson, Say, Status
 from models.fake_server import FakeServer
 from models.fakes import FakeChat, FakePainter
 from models.openmoji_painter import OpenmojiPainter
@@ -167,14 +168,15 @@ def test_a_candidate_cannot_close_its_fence_by_repeating_one_that_it_has_seen(pi
 # Servers that do wrong
 
 
-def judge_at(server: FakeServer, seconds: float, of: Candidate) -> Verdict:
+def judge_at(server: FakeServer, seconds: float, of: Candidate, *, lenient: bool = False) -> Verdict:
     async def ask() -> Verdict:
         source = ServerSource(
             model="fake-chat", revision="as-served", licence="MIT", urls=(server.url,), at_once=1, timeout=30,
             api_key=None, dialect="vllm",
         )  # fmt: skip
         async with ServerChat(source) as chat:
-            judge = ModelJudge(name="j", model=Punctual(model=chat, seconds=seconds), sampling=SAMPLING)
+            punctual = Punctual(model=Lenient(chat) if lenient else chat, seconds=seconds)
+            judge = ModelJudge(name="j", model=punctual, sampling=SAMPLING)
             return await judge.judge(of, 1, DirectLine())
 
     return asyncio.run(ask())
@@ -201,6 +203,21 @@ def test_a_judge_that_hangs_leaves_nulls_and_one_that_is_down_stops_whoever_asks
     for behaviour in (Drop(), NoJson()):
         with FakeServer(behave=lambda _number, _body, it=behaviour: it) as server, pytest.raises(TransientError):  # type: ignore[misc]
             judge_at(server, 30, candidate(picture))
+
+
+def test_a_server_that_refuses_one_request_is_asked_a_plain_one_and_then_believed(picture: Picture) -> None:
+    odd = Status(400, error="absolute aspect ratio must be smaller than 200")
+    with FakeServer(behave=lambda number, _body: odd if number == 0 else Answer()) as server:
+        verdict = judge_at(server, 30, candidate(picture), lenient=True)
+        plain = json.dumps(server.asked[1].body["messages"])
+    assert verdict.unknown == dict.fromkeys(SCORES, "refused_request")
+    assert str(verdict.evidence["refused"]) == "the server answered 400: absolute aspect ratio must be smaller than 200"
+    assert "apples" not in plain and plain.count("image_url") == 2, "a part and its address"
+    with (
+        FakeServer(behave=lambda _number, _body: odd) as server,
+        pytest.raises(RefusedRequest, match="smaller than 200"),
+    ):
+        judge_at(server, 30, candidate(picture), lenient=True)
 
 
 def test_a_server_that_does_right_is_heard(picture: Picture) -> None:
