@@ -1,6 +1,7 @@
 """The recipe: what makes and chooses samples, hashed into their ids."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +40,13 @@ class Recipe:
         return derive_id("sample", slot_id, self.generation_id)
 
 
-def write_recipe(settings: Settings, roles: Mapping[str, ModelIdentity]) -> Recipe:
-    """The recipe of these settings with these models: names and revisions, prompts, sampling, turns and rounds."""
+def write_recipe(
+    settings: Settings, roles: Mapping[str, ModelIdentity], judged_by: Collection[str] = frozenset()
+) -> Recipe:
+    """The recipe of these settings with these models: names and revisions, prompts, sampling, turns and rounds.
+
+    `judged_by` are the hashes of judges of a run that is over, so that its recipe is what it was.
+    """
     generation: dict[str, Json] = {
         "settings": _generation(settings),
         "models": {role: _who(roles[role]) for role in sorted(roles) if _makes(role)},
@@ -50,7 +56,7 @@ def write_recipe(settings: Settings, roles: Mapping[str, ModelIdentity]) -> Reci
     selection = _selection(settings, roles["encoder"])
     judge = settings.judge
     if judge.is_asked_by_builds:
-        judges = bench_of(judge, roles).recipe()
+        judges = bench_of(judge, roles, judged_by).recipe()
         generation |= {"judge": judges} if judge.choose == "best" else {}
         selection |= {"judge": {"floors": judge.floors.given(), "by": judges}} if judge.floors.given() else {}
     return _recipe(canonical_text(generation), canonical_text(selection))
@@ -90,6 +96,14 @@ def write_selection(settings: Settings, encoder: ModelIdentity) -> Recipe:
 def write_judging(judges: Json) -> Recipe:
     """The recipe of a run that judges, and neither makes nor chooses anything."""
     return _recipe(canonical_text(None), canonical_text({"judges": judges}))
+
+
+def judges_named_in(recipe: RecipeRow) -> frozenset[str]:
+    """The hashes of the judges that a recorded recipe names, wherever it does."""
+    generation, selection = json.loads(recipe.generation) or {}, json.loads(recipe.selection) or {}
+    judging, chosen, floors = selection.get("judges", {}), generation.get("judge", {}), selection.get("judge", {})
+    named = (judging, chosen, floors.get("by", {}))
+    return frozenset(each["sha256"] for judges in named for each in judges.get("judges", ()))
 
 
 def write_inquiring(kind: str, told: Json) -> Recipe:

@@ -213,7 +213,7 @@ def _message(message: Message) -> Json:
 
 def _part(part: Part) -> Json:
     if isinstance(part, ImagePart):
-        url = PNG_URL + base64.b64encode(part.picture.data).decode()
+        url = PNG_URL + base64.b64encode(part.data()).decode()
         return {"type": "image_url", "image_url": {"url": url}}
     return {"type": "text", "text": part.text}
 

@@ -297,7 +297,7 @@ def _wire(request: ChatRequest) -> Json:
 
 def _message(message: Message) -> Json:
     parts: list[Json] = [
-        {"png": base64.b64encode(part.picture.data).decode()} if isinstance(part, ImagePart) else {"text": part.text}
+        {"png": base64.b64encode(part.data()).decode()} if isinstance(part, ImagePart) else {"text": part.text}
         for part in message.parts
     ]
     return {"role": message.role, "parts": parts}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flows.cards import turn_of
 from flows.judge.candidate import Candidate, Line, Scores, Verdict
+from flows.judge.edition import NEWEST, Edition
 from flows.judge.expected import TOP_LOGPROBS, expect_scores, expected_json
 from flows.judge.lenient import REFUSED
 from flows.judge.prompts import judge_messages, prompts_json
@@ -60,6 +61,7 @@ class ModelJudge:
     model: ChatModel
     sampling: Sampling
     expects: bool = False
+    edition: Edition = NEWEST
 
     @property
     def sha256(self) -> str:
@@ -69,7 +71,7 @@ class ModelJudge:
                 "kind": "model",
                 "model": {"name": who.name, "revision": who.revision},
                 "sampling": self.sampling.canonical(),
-                "prompts": prompts_json(),
+                "prompts": prompts_json(self.edition),
                 "rubric": rubric_sha256(),
                 **({"expected_value": expected_json()} if self.expects else {}),
             }
@@ -89,7 +91,7 @@ class ModelJudge:
 
     async def judge(self, candidate: Candidate, seed: int, line: Line) -> Verdict:
         """The verdict; errors other than unusable content pass through."""
-        decided = candidate.decided()
+        decided = candidate.decided(self.edition)
         names = [name for name in Scores.__slots__ if name not in decided]
         if not names:
             return Verdict(scores=Scores(**decided))
@@ -115,7 +117,7 @@ class ModelJudge:
         return ChatRequest(
             model=who.name,
             revision=who.revision,
-            messages=judge_messages(candidate, names),
+            messages=judge_messages(candidate, names, self.edition),
             sampling=self.sampling,
             schema=schema_of(names),
             seed=seed,

@@ -10,10 +10,13 @@ import pytest
 from flows.asked import BuildOptions
 from flows.errors import UserError
 from flows.judge import judging as judging_module
+from flows.judge import seating
 from flows.judge.findings import read_findings
 from flows.judge.judging import LOCK, Judged, JudgeOptions, open_judging
+from flows.regenerate.rebuilding import pictures_in
 from flows.replay.replaying import ReplayOptions, replay_lake_at
 from flows.settings import Settings
+from flows.studio import Studio
 from models.chat import ChatModel, ChatRequest, ImagePart
 from models.errors import RefusedRequest, TerminalError
 from models.fakes import FakeChat
@@ -113,6 +116,29 @@ def test_another_judge_and_another_setup_judge_beside_the_first(lake: Lake) -> N
     assert judge(lake).verdicts == 8, "who is asked in another way is asked anew"
     found = read_findings(lake, lake.version())
     assert [(each.judge, each.verdicts) for each in found] == [("second", 8), ("second", 8), ("stand-in", 8)]
+    assert_replays(lake)
+
+
+def test_what_an_earlier_edition_of_judges_said_replays_and_the_newest_one_judges_beside_it(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = lake.path / "interlake.toml"
+    settings.write_text(settings.read_text() + "[judge.floors]\niq = 0\n")
+    with monkeypatch.context() as before:
+        before.setattr(seating, "EDITIONS", ("1",))
+        judge(lake, rounds=True)
+        grow(lake.path, BuildOptions(new_topics=1, samples_per_topic=1, turns=1), Studio)
+    old = [row for row in lake.rows(CallRow, lake.version()) if row.stage == "judge"]
+    assert old and not any('"bare"' in row.request for row in old)
+    assert_replays(lake)
+    judge(lake)
+    assert len({row.judge_sha256 for row in lake.rows(VerdictRow, lake.version())}) == 2
+    seen = [row for row in lake.rows(CallRow, lake.version()) if '"bare":true' in row.request]
+    assert len(seen) == 9, "a call for each kept turn"
+    assert {name for row in seen for name in pictures_in(row.request)} <= {
+        row.image_sha256 for row in lake.rows(TurnRow, lake.version())
+    }, "calls name pictures as the lake has them"
+    assert_fsck_finds_nothing(lake)
     assert_replays(lake)
 
 
