@@ -186,6 +186,8 @@ def _print_comparison(compared: "Comparison") -> None:
             f"questions {first['questions_sha256'][:12]}"
         )
     )
+    for warning in compared.careful():
+        click.echo(plain(f"careful: {warning}"))
     _print_scores(compared)
     if compared.differences:
         print_table(*difference_table(compared.differences))

@@ -1,12 +1,13 @@
 """The benchmark at work: answers of a cast and of a folder, pictures of any kind, refusals, resuming, comparisons."""
 
+import hashlib
 import io
 import json
 import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -26,6 +27,7 @@ from flows.benchmark.results import NUMBERS, ROWS, SCHEMA, Results, read_results
 from flows.benchmark.running import ANSWERS, BenchmarkOptions, run_benchmark
 from flows.cli.main import cli
 from flows.errors import UserError
+from flows.judge.seating import seat_bench
 from flows.seir.prompts import CRITIQUE_QUESTION, DRAFT_QUESTION
 from flows.settings import Settings, default_settings, parse_settings
 from flows.studio import Cast
@@ -261,6 +263,18 @@ def test_a_cast_answers_each_question_as_it_stands(tmp_path: Path, settings: Set
     assert all(isinstance(each, GivenAnswer) and each.picture and each.picture.width == 64 for each in found)
 
 
+def test_a_judge_that_a_build_would_ask_is_no_maker_of_what_it_judges(tmp_path: Path, settings: Settings) -> None:
+    class Seated(Panel):
+        async def __aenter__(self) -> Cast:
+            judge = settings.judge.judges[0].name
+            bench = seat_bench(settings.judge, {judge: await self.judge(0)})
+            return replace(await Panel.__aenter__(self), bench=bench)
+
+    run = run_benchmark(settings, BenchmarkOptions(name="s", out=tmp_path / "out", limit=1), studio=Seated())
+    assert set(run.told["models"]) == {"writer", "critic", "painter", "viewer"}
+    assert run.told["warnings"] == [], "nobody is kin to itself"
+
+
 def test_what_was_asked_is_not_asked_again(tmp_path: Path, settings: Settings) -> None:
     options = BenchmarkOptions(name="s", out=tmp_path / "out", limit=3)
     first = run_benchmark(settings, options, studio=Panel())
@@ -328,6 +342,46 @@ def test_rows_that_were_changed_are_no_result(tmp_path: Path) -> None:
         read_results(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"results_sha256": None}, "results_sha256"),
+        ({"judge": {"name": "j"}}, "judge.sha256"),
+        ({"name": 5}, "name"),
+        ({"warnings": "none"}, "warnings"),
+    ],
+)
+def test_a_result_that_is_malformed_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: object, why: str
+) -> None:
+    from flows.cli.main import main
+
+    write_results(tmp_path, made_run("a", [1]).rows, made_run("a", [1]).told)
+    told = json.loads((tmp_path / NUMBERS).read_text())
+    (tmp_path / NUMBERS).write_text(json.dumps({**told, **change}))  # type: ignore[dict-item]
+    monkeypatch.setattr("sys.argv", ["interlake", "benchmark", "compare", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert why in said and said.count("\n") == 1 and "run the benchmark anew" in said
+
+
+@pytest.mark.parametrize("data", [b"no parquet at all", None])
+def test_rows_that_are_no_such_table_are_no_result(tmp_path: Path, data: bytes | None) -> None:
+    run = made_run("a", [1])
+    write_results(tmp_path, run.rows, run.told)
+    if data is None:
+        buffer = io.BytesIO()
+        run.rows.drop("tcc").write_parquet(buffer)
+        data = buffer.getvalue()
+    told = json.loads((tmp_path / NUMBERS).read_text())
+    (tmp_path / ROWS).write_bytes(data)
+    (tmp_path / NUMBERS).write_text(json.dumps({**told, "results_sha256": hashlib.sha256(data).hexdigest()}))
+    with pytest.raises(UserError, match="run the benchmark anew"):
+        read_results(tmp_path)
+
+
 # Comparisons
 
 
@@ -386,6 +440,26 @@ def test_a_real_difference_is_told_from_chance() -> None:
     assert row.paired.p is not None and row.p_holm is not None and row.paired.p < row.p_holm < 0.05
     same = compared(made_run("a", worse), made_run("b", worse)).differences[0]
     assert (same.paired.difference.value, same.paired.p, same.p_holm) == (0, 1, 1)
+
+
+def test_more_systems_are_told_apart_by_more_draws() -> None:
+    random = np.random.default_rng(1)
+    first = random.uniform(0, 3, 30)
+    runs = [made_run(f"s{number}", [*(first + number * random.uniform(0.1, 0.5, 30))]) for number in range(3)]
+    assert {row.paired.least_p for row in compared(*runs).differences} == {1 / 4801}
+    assert {row.paired.least_p for row in compared(*runs[:2]).differences} == {1 / 2001}
+
+
+def test_runs_of_other_numbers_of_questions_or_repeats_are_compared_and_it_is_said() -> None:
+    short, long = made_run("short", [1, 2]), made_run("long", [1, 2, 3])
+    found = compared(short, long)
+    (said,) = found.careful()
+    assert said.startswith("the runs were asked different numbers of questions") and "(short 2, long 3)" in said
+    assert found.json()["careful"] == [said]
+    assert "asked different numbers of questions" in write_page(found)
+    more = Results(told={**short.told, "repeats": 5}, rows=short.rows)
+    assert ["a different number of times" in each for each in compared(more, long).careful()] == [False, True]
+    assert list(compared(short, made_run("other", [4, 4])).careful()) == []
 
 
 def test_differences_are_on_questions_that_both_answered_and_that_are_known_of_both() -> None:
