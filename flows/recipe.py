@@ -49,7 +49,7 @@ def write_recipe(
     """
     generation: dict[str, Json] = {
         "settings": _generation(settings),
-        "models": {role: _who(roles[role]) for role in sorted(roles) if _makes(role)},
+        "models": {role: _who(roles[role]) for role in sorted(roles) if makes_content(role)},
         "prompts": {"version": PROMPTS_VERSION, "sha256": prompts_sha256()},
         "checks": CHECKS_VERSION,
     }
@@ -113,10 +113,10 @@ def write_inquiring(kind: str, told: Json) -> Recipe:
 
 def licences_of(roles: Mapping[str, ModelIdentity]) -> str:
     """Canonical JSON: the licence of each model that has a part in what a sample says and shows, by role."""
-    return canonical_text({role: identity.licence for role, identity in roles.items() if _makes(role)})
+    return canonical_text({role: identity.licence for role, identity in roles.items() if makes_content(role)})
 
 
-def _makes(role: str) -> bool:
+def makes_content(role: str) -> bool:
     """Whether a role has a part in what a sample says and shows; who compares or judges has none."""
     return role != "encoder" and judge_of(role) is None
 

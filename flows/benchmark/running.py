@@ -24,6 +24,7 @@ from flows.judge.asked import Subject, hear
 from flows.judge.candidate import Candidate
 from flows.judge.docket import hearings_of
 from flows.judge.seating import Bench, kinship, seat_bench
+from flows.recipe import makes_content
 from flows.recorder import Recorder, finish_all
 from flows.run import sync_often
 from flows.settings import Settings
@@ -224,7 +225,7 @@ def _tell(
 ) -> dict[str, Any]:
     """What benchmark.json says beside the scores."""
     judge = bench.judges[0]
-    roles = {role: identity for role, identity in cast.roles().items() if role != "encoder"} if cast else {}
+    roles = {role: who for role, who in cast.roles().items() if makes_content(role)} if cast else {}
     makers = {(role, identity.name) for role, identity in roles.items()}
     refused = [*refused, *(judgement.refused for judgement in judgements if judgement.refused)]
     problems = Counter(judgement.problem for judgement in judgements if judgement.problem)
