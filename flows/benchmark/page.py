@@ -15,9 +15,10 @@ _FIGURES = re.compile(r"[-+<]? ?[\d.]*(?: to [-+]?[\d.]+)?(?: \[[-+\d. to]+\])?(
 NOTES = (
     "Scores are from 0 to 5; a question counts once, by the mean of its repeats. What has no answer is worth 0, and "
     "counts in the scores; differences are on the questions that both answered. What a judge does not know is "
-    "`unknown`, and enters nothing. Intervals are of 95 %, by bootstrap over questions; p by changes of signs (all of "
-    "them counted where scores are whole or means of a few, else drawn at random), corrected after Holm for all differences of the second table. Those by domain and by type are many, of few "
-    "questions each, and not corrected: look, and do not conclude."
+    "`unknown`, and enters nothing. Intervals are of 95 %, by bootstrap over questions; p by changes of signs (all "
+    "counted where scores are whole or means of a few, else drawn at random), corrected after Holm for all differences "
+    "of the second table. Those by domain and by type are many, of few questions each, and not corrected: look, and do "
+    "not conclude."
 )
 
 
