@@ -23,6 +23,7 @@ from flows.benchmark.comparing import Comparison, compare_runs
 from flows.benchmark.page import write_page
 from flows.benchmark.pictures import UnusablePicture, convert_picture, read_picture
 from flows.benchmark.questions import read_questions
+from flows.benchmark.reports import render_page
 from flows.benchmark.results import NUMBERS, ROWS, SCHEMA, Results, read_results, tell_scores, write_results
 from flows.benchmark.running import ANSWERS, BenchmarkOptions, run_benchmark
 from flows.cli.main import cli
@@ -36,6 +37,7 @@ from models.chat import ChatModel, ChatRequest
 from models.errors import ContentError, TerminalError
 from models.fakes import FakeChat, FakeEncoder, FakePainter
 from models.picture import LARGEST_SIDE, Picture
+from tests.flows.casts import fake_lake
 
 FIRST = [question.question_id for question in read_questions()[:6]]
 NEVER: Callable[[ChatRequest], Exception | None] = lambda _: None  # noqa: E731
@@ -503,6 +505,10 @@ def test_page_and_chart_say_it_whatever_a_system_is_called() -> None:
     page = write_page(found)
     assert "<b>" not in page and "](http" not in page
     assert len({row.count("|") - row.count("\\|") for row in page.splitlines() if row.startswith("| ")}) <= 3
+    html = render_page(found)
+    assert "<b>" not in html and "&lt;b&gt;" in html and "http://b" in html and "<a " not in html
+    assert all(f"<h2>{title}</h2>" in html for title in ("Scores", "Differences", "By domain", "By type"))
+    assert html.count("data:image/png;base64,") == 1 and 'src="http' not in html
     svg = draw_scores(found, kind="svg")
     assert svg == draw_scores(found, kind="svg") and b"$x_1$" in svg and b"_hidden" in svg
     assert draw_scores(found, kind="png").startswith(b"\x89PNG")
@@ -553,11 +559,33 @@ def test_commands_go_from_questions_to_a_table(tmp_path: Path, given: Path) -> N
         said = say("run", "--name", name, "--profile", "fake", "--answers", str(given), "--limit", "4", "--out", out)
         assert "2 of 4 questions answered; 2 not" in said and "tcc" in said
         assert (tmp_path / name / "report.md").read_text().startswith("# Benchmark")
+        assert f"<title>Benchmark: {name}</title>" in (tmp_path / name / "report.html").read_text()
     runs = (str(tmp_path / "one"), str(tmp_path / "two"))
     found = json.loads(say("compare", *runs, "--json", "--markdown", str(tmp_path / "c.md")))
     assert [row["n"] for row in found["differences"]] == [2] * 4
     assert "## Differences" in (tmp_path / "c.md").read_text()
     assert json.loads((tmp_path / "one" / NUMBERS).read_text())["judge"]["name"] == "stand-in"
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_flow_measures_a_system_by_the_judge_of_a_lake_and_leaves_the_lake_alone(
+    tmp_path: Path, given: Path
+) -> None:
+    from flows.benchmark_lake import benchmark_lake
+
+    lake = fake_lake(tmp_path / "lake")
+    before = lake.version()
+
+    def measure(out: Path) -> dict[str, object]:
+        return benchmark_lake(name="theirs", out=str(out), lake=str(lake.path), answers=str(given), limit=3)
+
+    told = measure(tmp_path / "out")
+    assert (told["name"], told["questions"], told["answered"]) == ("theirs", 3, 2)
+    assert read_results(tmp_path / "out").told == told
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"report.md", "report.html"}
+    with pytest.raises(UserError, match="lies in the lake"):
+        measure(lake.path / "out")
+    assert lake.version() == before and not (lake.path / "out").exists()
 
 
 def test_a_question_of_the_benchmark_becomes_no_topic(tmp_path: Path) -> None:
