@@ -13,7 +13,8 @@ USED = ("calls", "tokens", "seconds")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """How many requests are sent, repeats after transient errors included; how many tokens of prompts and answers are
-    paid for, as far as models tell them; how long after the claim anything is still asked. None is no bound."""
+    paid for, as far as models tell them; how long anything is still asked, from when the models are there. None is no
+    bound."""
 
     calls: int | None = None
     tokens: int | None = None

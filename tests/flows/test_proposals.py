@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -161,6 +161,10 @@ def test_a_build_that_runs_out_proposes_for_the_least_covered_categories_and_goe
     shown = preview_build(lake.path, options)
     assert [(each.branch, each.topics) for each in shown.plan.shortages] == [("Plants/Trees", 2)]
     assert "a build first has topics proposed: 2 for Plants/Trees" in list(shown.lines())
+    assert shown.proposing_calls == (1, 5 * 3) and shown.json()["proposing_calls"] == {"low": 1, "high": 15}
+    assert any(
+        "proposing takes 1 to 15 calls more; their tokens and seconds are unknown" in each for each in shown.lines()
+    )
     assert lake.version().number == 1, "a plan asks nobody"
     run = grow(lake.path, options)
     assert run.counts()["planned"] == run.counts()["kept"] == 6
@@ -170,6 +174,31 @@ def test_a_build_that_runs_out_proposes_for_the_least_covered_categories_and_goe
     assert_replays(lake)
     kinds = query(lake, "select kind, state from runs order by version").rows()
     assert kinds == [("propose", "finished"), ("build", "finished")]
+
+
+def asked_for_topics(lake: Lake) -> int:
+    return sum(row.stage == "propose" for row in lake.rows(CallRow, lake.version()))
+
+
+def test_what_a_build_proposes_counts_against_its_budget_and_the_next_build_asks_nothing_twice(tmp_path: Path) -> None:
+    settings = {"[run]": "[plan]\naccept_below = 1.0\n\n[run]"}
+    many = BuildOptions(new_topics=34, samples_per_topic=1, turns=1, when_exhausted="propose")
+    other, lake = (fake_lake(tmp_path / name, topics=ENTRIES, settings=settings) for name in ("other", "lake"))
+    whole, first, second = Troupe(), Troupe(), Troupe()
+    grow(other.path, many, whole)
+    run = grow(lake.path, replace(many, budget_calls=2), first)
+    assert len(first.asked) == 2 and run.used()["calls"] == 2
+    assert "the budget of 2 calls is used up before topics of" in run.plan.note()
+    kinds = query(lake, "select kind, state, reason from runs order by version").rows()
+    assert kinds == [("propose", "stopped", "budget"), ("build", "stopped", "budget")]
+    assert_fsck_finds_nothing(lake)
+    grow(lake.path, many, second)
+    assert not set(first.asked) & set(second.asked)
+    assert asked_for_topics(lake) == asked_for_topics(other) > 2
+    names = [{row.name for row in each.rows(TopicRow, each.version())} for each in (other, lake)]
+    assert names[0] == names[1]
+    assert_fsck_finds_nothing(lake)
+    assert_replays(lake)
 
 
 def test_two_builds_that_run_out_are_the_same_and_what_is_too_similar_waits_for_a_person(tmp_path: Path) -> None:
