@@ -21,6 +21,8 @@ from storage.spent import read_spent
 from storage.spool import read_calls_of
 
 EMBEDDINGS_PER_TURN = 2
+MOST_NAMED = 10
+"""Categories that are named one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ class Preview:
         """What a person is told before the slots."""
         yield self.plan.note()
         if self.plan.shortages:
-            yield f"a build first has topics proposed: {', '.join(map(_told, self.plan.shortages))}"
+            yield f"a build first has topics proposed: {_listed(self.plan.shortages)}"
             low, high = self.proposing_calls
             yield (
                 f"proposing takes {low} to {high} calls more; their tokens and seconds are unknown, and so is what the "
@@ -118,8 +120,12 @@ def _proposing_calls(shortages: Sequence[Shortage], settings: GenerationSettings
     return sum(wish.fewest_rounds() for wish in wishes), sum(wish.rounds() * settings.attempts for wish in wishes)
 
 
-def _told(shortage: Shortage) -> str:
-    return f"{shortage.topics} for {shortage.branch}"
+def _listed(shortages: Sequence[Shortage]) -> str:
+    """The first categories with how many topics each is short of, and what the others come to."""
+    named = ", ".join(f"{each.topics} for {each.branch}" for each in shortages[:MOST_NAMED])
+    others = shortages[MOST_NAMED:]
+    more = f", and {sum(each.topics for each in others)} for {len(others)} categories more" if others else ""
+    return named + more
 
 
 def _recorded(lake: Lake, plan: Plan) -> int:

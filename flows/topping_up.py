@@ -10,6 +10,7 @@ from flows.proposing import propose_for, proposing_shop
 from flows.recipe import Recipe
 from flows.settings import Settings
 from flows.studio import Cast
+from flows.topics.likeness import ReadNames
 from flows.topics.proposing import PROPOSE, Wish
 from storage.lake import Lake
 
@@ -33,7 +34,7 @@ def top_up(
     shortages = plan_build(lake, lake.version(), recipe, request).shortages
     if not shortages:
         return
-    shop = proposing_shop(lake, settings, cast.writer)
+    shop, read = proposing_shop(lake, settings, cast.writer), ReadNames()
     with inquiring(shop, cast.writer, engine, kind=PROPOSE, flow_run_id=flow_run_id, meter=meter) as run:
         for number, shortage in enumerate(shortages):
             wish = Wish(
@@ -43,7 +44,7 @@ def top_up(
                 alike=request.plan.alike,
             )
             try:
-                yield propose_for(run, wish, accept_below=request.plan.accept_below).line()
+                yield propose_for(run, wish, accept_below=request.plan.accept_below, read=read).line()
             except BudgetUsed as used:
                 left = len(shortages) - number
                 yield f"{used} before topics of {left} {'category' if left == 1 else 'categories'} were proposed"
