@@ -146,8 +146,10 @@ def open_run(
         meter = Meter(budget)
         if prepare:
             prepare(cast, engine, recipe, meter)
+        meter.pause()
         stack.enter_context(living_run(shop))
         plan = claim_slots(shop, planner, kind=kind, flow_run_id=flow_run_id)
+        meter.go_on()
         run = Run(shop, cast=cast, engine=engine, committer=committer, plan=plan, meter=meter)
         stack.callback(run.close)
         if not plan.slots:
