@@ -34,14 +34,16 @@ VLLM_TESTS := tests/vllm_server
 VLLM_BATCHES := $(VLLM_TESTS)/test_in_process.py
 FAULT_TESTS := tests/faults
 REPRODUCTION_TESTS := tests/reproduction
-# Of what make test has no time for; the longer suite of reproduction takes them along.
-LONG_TESTS := tests/test_benchmarks.py tests/flows/test_rethreshold.py tests/flows/test_budget.py tests/flows/test_cancelling.py tests/flows/test_judge_coverage.py
+# What make test has no time for: whole builds and what is done to lakes afterwards, benchmarks run small.
+LONG_TESTS := tests/test_benchmarks.py tests/test_chain.py tests/storage/test_fsck.py tests/storage/test_compacting.py tests/models/test_llama_chat.py \
+	$(addprefix tests/flows/test_, $(addsuffix .py, budget cancelling deploy dedup_report derived_templates embedded_chat estimates \
+	hardships judge_coverage judge_depth judge_lake maintain models_cli old_lake proposals reembed repeats rethreshold review server_build similar watch))
 E2E_TESTS := tests/e2e
 # A lake elsewhere is named in the commands that are shown.
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help kernel demo up down test test-reproduction test-faults test-e2e test-models test-vllm test-vllm-batches storm bench-lake bench-record bench-prefect bench-pipeline bench-dedup bench-topics bench-gallery train-clip lint lock clean
+.PHONY: help kernel demo up down test test-long test-reproduction test-faults test-e2e test-models test-vllm test-vllm-batches storm bench-lake bench-record bench-prefect bench-pipeline bench-dedup bench-topics bench-gallery train-clip lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -49,9 +51,10 @@ help:
 	@echo '             (LAKE=folder NEW_TOPICS=n SAMPLES_PER_TOPIC=n TURNS=n change it)'
 	@echo 'make up      a Prefect server, all deployments and a worker on this machine; make down ends them'
 	@echo '             (INTERLAKE_PREFECT_PORT=n INTERLAKE_DATABASE_URL=postgresql://… make up)'
-	@echo 'make test    set up what is missing, then lint and all tests'
-	@echo 'make test-reproduction  replay, regenerate, rerun, the walk through the README; other thresholds, budgets,'
-	@echo '             builds that are cancelled, and every benchmark, run small'
+	@echo 'make test    set up what is missing, then lint and the tests that every change should pass (five minutes)'
+	@echo 'make test-long  whole builds and what is done to lakes afterwards: reviews, moves, maintenance, fsck, budgets,'
+	@echo '             judging, proposing, servers that fail; and every benchmark, run small'
+	@echo 'make test-reproduction  replay, regenerate, rerun, and the walk through the README'
 	@echo 'make test-faults  kill, stop and starve real processes at every named step, and see that nothing is lost'
 	@echo 'make test-e2e  a server and a worker from nothing: schedules, two builds at once, kills, the end; the gallery in Chromium'
 	@echo 'make storm   two builds and a maintenance, killed at random for $(STORM_SECONDS) seconds (STORM_SECONDS=n SEED=n)'
@@ -161,8 +164,11 @@ down: $(READY)
 test: lint $(KERNEL)
 	$(BIN)/pytest -v --durations=10 --ignore=$(TORCH_TESTS) --ignore=$(VLLM_TESTS) --ignore=$(FAULT_TESTS) --ignore=$(REPRODUCTION_TESTS) --ignore=$(E2E_TESTS) $(LONG_TESTS:%=--ignore=%)
 
+test-long: $(READY) $(KERNEL)
+	$(BIN)/pytest -v --durations=10 $(LONG_TESTS)
+
 test-reproduction: $(READY) $(KERNEL)
-	$(BIN)/pytest -v --durations=10 $(REPRODUCTION_TESTS) $(LONG_TESTS)
+	$(BIN)/pytest -v --durations=10 $(REPRODUCTION_TESTS)
 
 # Each test kills, stops or starves processes of its own: any of them may run beside any other.
 test-faults: $(READY) $(KERNEL)
@@ -180,11 +186,11 @@ test-models: $(MODELS_READY)
 
 # One process: its two servers have the machine for themselves.
 test-vllm: $(READY) $(VLLM_READY) $(KERNEL)
-	$(BIN)/pytest -v -n0 --durations=10 --ignore=$(VLLM_BATCHES) $(VLLM_TESTS)
+	$(BIN)/pytest -v -n0 -o faulthandler_timeout=900 --durations=10 --ignore=$(VLLM_BATCHES) $(VLLM_TESTS)
 
 # Apart: each test starts engines of its own, and they were not yet seen to pass as a whole.
 test-vllm-batches: $(READY) $(VLLM_READY) $(KERNEL)
-	$(BIN)/pytest -v -n0 --durations=10 $(VLLM_BATCHES)
+	$(BIN)/pytest -v -n0 -o faulthandler_timeout=900 --durations=10 $(VLLM_BATCHES)
 
 bench-record: $(READY)
 	$(BIN)/python -m tests.benchmarks.recording

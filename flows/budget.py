@@ -1,7 +1,7 @@
 """What a build may spend on models: calls, tokens, seconds. Light, so that the command line can know it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 REASON = "budget"
@@ -13,7 +13,8 @@ USED = ("calls", "tokens", "seconds")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """How many requests are sent, repeats after transient errors included; how many tokens of prompts and answers are
-    paid for, as far as models tell them; how long after the claim anything is still asked. None is no bound."""
+    paid for, as far as models tell them; how long after the claim anything is still asked, less what proposing topics
+    took before it. None is no bound."""
 
     calls: int | None = None
     tokens: int | None = None
@@ -38,9 +39,12 @@ class Meter:
     and time is known when it is answered: of these, what is under way by then comes on top.
     """
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
         self._budget = budget
-        self._since = time.monotonic()
+        self._clock = clock
+        self._since = clock()
+        self._before = 0.0
+        self._is_paused = False
         self._calls = 0
         self._tokens = 0
         self._used_up: BudgetUsed | None = None
@@ -49,6 +53,13 @@ class Meter:
     def used_up(self) -> BudgetUsed | None:
         """Which budget was used up, once something was not asked for that."""
         return self._used_up
+
+    def pause(self) -> None:
+        """Let no time go by until `go_on`: nothing is asked, and nobody should pay for a wait."""
+        self._before, self._is_paused = self._seconds(), True
+
+    def go_on(self) -> None:
+        self._since, self._is_paused = self._clock(), False
 
     def admit(self) -> None:
         """Count a request that is about to be sent; BudgetUsed when it may not be. For one thread."""
@@ -69,7 +80,10 @@ class Meter:
         return {name: round(count) for name, count in self._counts().items()} if self._budget.is_bound else {}
 
     def _counts(self) -> dict[str, float]:
-        return {"calls": self._calls, "tokens": self._tokens, "seconds": time.monotonic() - self._since}
+        return {"calls": self._calls, "tokens": self._tokens, "seconds": self._seconds()}
+
+    def _seconds(self) -> float:
+        return self._before + (0.0 if self._is_paused else self._clock() - self._since)
 
 
 def describe_used(counts: Mapping[str, int]) -> str:

@@ -60,7 +60,7 @@ def build_lake(
         lock_timeout: Seconds to wait for another process to leave the lake; empty: as the lake's settings say.
         budget_calls: Requests sent to models at most, repeats included; empty: no bound.
         budget_tokens: Ask nothing more once answers and prompts had so many tokens; empty: no bound.
-        budget_seconds: Ask nothing more so many seconds after the claim; empty: no bound.
+        budget_seconds: Ask nothing more so many seconds after the claim, less what proposing took; empty: no bound.
     """
     options = BuildOptions(
         new_topics=new_topics,

@@ -29,9 +29,7 @@ class Engine:
         self._gates: dict[str, Gate] = {}
 
     def __enter__(self) -> "Engine":
-        # What was imported stays: collecting garbage need not look through it again and again.
-        gc.collect()
-        gc.freeze()
+        gc.freeze()  # what was imported stays: collecting garbage need not look through it again and again
         _allow_many_files()
         self._thread.start()
         return self

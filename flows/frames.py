@@ -36,7 +36,8 @@ class LakeFrames(Mapping[str, pl.LazyFrame]):
         if name not in self._tables:
             raise KeyError(f"{name} is no table; there are {', '.join(self._tables)}")
         cursor = self.db.cursor()  # of its own: frames are collected side by side
-        return cursor.sql(self._tables[name]).pl(lazy=True)
+        frame: pl.LazyFrame = cursor.sql(self._tables[name]).pl(lazy=True)
+        return frame
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tables)

@@ -4,15 +4,16 @@ Calls go through the recorder and the spool, so a killed run goes on by the same
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
+from flows.budget import UNBOUND, Meter
 from flows.claim import died_rows, ended, living_run, publish_if_free, start_row, tidy_runs
 from flows.engine import Engine
 from flows.inquiry import INQUIRY, Ear
 from flows.recipe import model_rows
-from flows.recorder import Recorder, finish_all
+from flows.recorder import Answer, Asked, Recorder, finish_all
 from flows.run import sync_often
 from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
 from flows.workshop import Workshop
@@ -41,8 +42,9 @@ class Inquiry(Protocol):
 class Inquiring:
     """One such run. Inquiries are made and committed one after another."""
 
-    def __init__(self, shop: Workshop, writer: ChatModel, engine: Engine) -> None:
+    def __init__(self, shop: Workshop, writer: ChatModel, engine: Engine, meter: Meter) -> None:
         self.shop = shop
+        self._meter = meter
         self._writer = writer
         self._engine = engine
         self._shelf = SpoolShelf()
@@ -61,14 +63,17 @@ class Inquiring:
             writer.commit([PackageDraft("run", rows)], run_id=shop.run_id)
 
     def carry_out(self, inquiry: Inquiry) -> tuple[Version, Sequence[Row]]:
-        """Make an inquiry and commit what came of it; the version and its rows. Errors of models pass through."""
+        """Make an inquiry and commit what came of it; the version and its rows. Errors of models pass through.
+
+        BudgetUsed when the meter let no more through: what was answered by then is for the next run of the kind.
+        """
         lake, shop = self.shop.lake, self.shop
         spool = Spool(shop.folder / SPOOL_FOLDER / f"{self._spools:06d}.log")
         self._spools += 1
         try:
             tape = BatchTape(spool, self._shelf, ())
             recorder = Recorder(
-                tape=tape, desk=self._engine.ask, run_id=shop.run_id, patience=shop.settings.run.patience
+                tape=tape, desk=self._ask_counted, run_id=shop.run_id, patience=shop.settings.run.patience
             )
             rows = self._engine.submit(self._ask(inquiry, recorder, spool)).result()
         finally:
@@ -84,6 +89,15 @@ class Inquiring:
     def close(self) -> None:
         self._engine.cancel()
         self._shelf.close()
+
+    async def _ask_counted(self, model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:
+        async def send_counted() -> Answer:
+            self._meter.admit()
+            return await send()
+
+        answer = await self._engine.ask(model, send_counted)
+        self._meter.hear(answer.prompt_tokens, answer.completion_tokens)
+        return answer
 
     async def _ask(self, inquiry: Inquiry, recorder: Recorder, spool: Spool) -> Sequence[Row]:
         ear = Ear(
@@ -106,17 +120,27 @@ async def _as_coroutine(inquiry: Inquiry, ear: Ear) -> Sequence[Row]:
 
 @contextmanager
 def inquiring(
-    shop: Workshop, writer: ChatModel, engine: Engine, *, kind: str, flow_run_id: str | None
+    shop: Workshop,
+    writer: ChatModel,
+    engine: Engine,
+    *,
+    kind: str,
+    flow_run_id: str | None,
+    meter: Meter | None = None,
 ) -> Iterator[Inquiring]:
-    """A run of inquiries of one kind, from its start to its end. LakeBusy while another one of the kind is at work."""
+    """A run of inquiries of one kind, from its start to its end. LakeBusy while another one of the kind is at work.
+
+    With the `meter` of a build, what is asked counts there, and the run is stopped when its budget is used up.
+    """
+    meter = meter or Meter(UNBOUND)
     with ExitStack() as stack:
         stack.enter_context(hold(shop.lake.path / f".{kind}.lock", purpose=f"a run of kind {kind}", timeout=0))
-        run = Inquiring(shop, writer, engine)
+        run = Inquiring(shop, writer, engine, meter)
         stack.callback(tidy_runs, shop)
         stack.enter_context(living_run(shop))
         stack.callback(run.close)
         run.begin(kind, flow_run_id)
-        with ended(shop, lambda _: run.close()):
+        with ended(shop, lambda _: run.close(), lambda: meter.used_up):
             yield run
 
 

@@ -45,8 +45,10 @@ def open_build(
     request = build_request(settings, options, only_topics=only)
     proposed: list[str] = []
 
-    def prepare(cast: Cast, engine: Engine, recipe: Recipe) -> None:
-        told = top_up(lake, settings, request, cast=cast, engine=engine, recipe=recipe, flow_run_id=flow_run_id)
+    def prepare(cast: Cast, engine: Engine, recipe: Recipe, meter: Meter) -> None:
+        told = top_up(
+            lake, settings, request, cast=cast, engine=engine, recipe=recipe, flow_run_id=flow_run_id, meter=meter
+        )
         proposed.extend(told)
 
     def planner(lake: Lake, version: Version, recipe: Recipe) -> Plan:
@@ -127,11 +129,11 @@ def open_run(
     kind: str,
     flow_run_id: str | None,
     budget: Budget = UNBOUND,
-    prepare: Callable[[Cast, Engine, Recipe], None] | None = None,
+    prepare: Callable[[Cast, Engine, Recipe, Meter], None] | None = None,
 ) -> Iterator[Run]:
     """Open the models, claim slots, and end the run whatever happens; a plan without slots leaves the lake as it is.
 
-    `prepare` may change the lake before the claim.
+    `prepare` may change the lake before the claim, and asks within the same budget.
     """
     with ExitStack() as stack:
         engine = stack.enter_context(Engine())
@@ -141,11 +143,14 @@ def open_run(
         committer = Committer(shop)
         committer.catch_up()
         stack.callback(tidy_runs, shop)
+        meter = Meter(budget)
         if prepare:
-            prepare(cast, engine, recipe)
+            prepare(cast, engine, recipe, meter)
+        meter.pause()
         stack.enter_context(living_run(shop))
         plan = claim_slots(shop, planner, kind=kind, flow_run_id=flow_run_id)
-        run = Run(shop, cast=cast, engine=engine, committer=committer, plan=plan, meter=Meter(budget))
+        meter.go_on()
+        run = Run(shop, cast=cast, engine=engine, committer=committer, plan=plan, meter=meter)
         stack.callback(run.close)
         if not plan.slots:
             yield run

@@ -24,6 +24,8 @@ from storage.versions import Version
 
 _PICKED = ("topic_id", "name", "domain", "category", "samples", "reason")
 
+MOST_TOLD = 10
+"""Sentences on what was proposed."""
 NOTHING_ASKED = "no new topics were asked for, no slot is open, none is to be tried again"
 EXHAUSTED = "{}; add topics, or let the build deepen those that there are or propose others (when_exhausted)"
 
@@ -130,7 +132,10 @@ class Plan:
         return f"{taken}{left}{ran_out}{self._told_proposed()}{self._given_back()}"
 
     def _told_proposed(self) -> str:
-        return "".join(f"; {line}" for line in self.proposed)
+        """The first sentences, how many are left out, and the last one, which may tell of a budget."""
+        first, rest = self.proposed[:MOST_TOLD], self.proposed[MOST_TOLD:]
+        more = [f"{len(rest) - 1} categories more"] if len(rest) > 1 else []
+        return "".join(f"; {line}" for line in (*first, *more, *rest[-1:]))
 
     def _given_back(self) -> str:
         back = "; {} slots that an interrupted rerun had claimed are given back to the samples that they have"

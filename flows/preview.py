@@ -13,6 +13,7 @@ from flows.recipe import write_recipe
 from flows.settings import ChecksAlone, GenerationSettings
 from flows.studio import Studio
 from flows.tape import SPOOL_FOLDER
+from flows.topics.proposing import Wish
 from flows.topics.spreading import Shortage
 from storage.lake import Lake
 from storage.slots import is_alive
@@ -20,6 +21,8 @@ from storage.spent import read_spent
 from storage.spool import read_calls_of
 
 EMBEDDINGS_PER_TURN = 2
+MOST_NAMED = 10
+"""Categories that are named one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,8 @@ class Preview:
     """A plan, the bounds of its model calls (all drafts accepted at once, and all rewrites spent), and its estimate.
 
     `recorded_calls` are in the spools of interrupted builds: the estimate counts them, and they are not asked again.
+    `proposing_calls` are the fewest and the most by which topics are proposed first: in no other figure, and how many
+    tokens and seconds they and the samples of those topics take is not known.
     """
 
     plan: Plan
@@ -34,6 +39,7 @@ class Preview:
     most_calls: int
     recorded_calls: int
     estimate: Estimate
+    proposing_calls: tuple[int, int] = (0, 0)
 
     def json(self) -> dict[str, object]:
         return {
@@ -42,13 +48,19 @@ class Preview:
             "most_calls": self.most_calls,
             "recorded_calls": self.recorded_calls,
             "estimate": self.estimate.json(),
+            "proposing_calls": {"low": self.proposing_calls[0], "high": self.proposing_calls[1]},
         }
 
     def lines(self) -> Iterator[str]:
         """What a person is told before the slots."""
         yield self.plan.note()
         if self.plan.shortages:
-            yield f"a build first has topics proposed: {', '.join(map(_told, self.plan.shortages))}"
+            yield f"a build first has topics proposed: {_listed(self.plan.shortages)}"
+            low, high = self.proposing_calls
+            yield (
+                f"proposing takes {low} to {high} calls more; their tokens and seconds are unknown, and so is what the "
+                "samples of those topics take: neither is in the figures below"
+            )
         yield f"model calls: {self.fewest_calls} at least, {self.most_calls} when every rewrite is spent"
         if self.recorded_calls:
             yield f"{self.recorded_calls} of them are recorded by interrupted builds, and are not asked again"
@@ -97,12 +109,23 @@ def preview_build(path: Path, options: BuildOptions) -> Preview:
         fewest_calls=turns * calls[0],
         most_calls=turns * calls[1],
         recorded_calls=_recorded(lake, plan),
+        proposing_calls=_proposing_calls(plan.shortages, generation),
         estimate=estimate(read_spent(lake, head, recipe.generation_id), len(plan.slots), bounds),
     )
 
 
-def _told(shortage: Shortage) -> str:
-    return f"{shortage.topics} for {shortage.branch}"
+def _proposing_calls(shortages: Sequence[Shortage], settings: GenerationSettings) -> tuple[int, int]:
+    """Calls by which topics are proposed: at least, and when every name is old and every reply is asked for again."""
+    wishes = [Wish(domain=each.domain, category=each.category, wanted=each.topics, alike=1) for each in shortages]
+    return sum(wish.fewest_rounds() for wish in wishes), sum(wish.rounds() * settings.attempts for wish in wishes)
+
+
+def _listed(shortages: Sequence[Shortage]) -> str:
+    """The first categories with how many topics each is short of, and what the others come to."""
+    named = ", ".join(f"{each.topics} for {each.branch}" for each in shortages[:MOST_NAMED])
+    others = shortages[MOST_NAMED:]
+    more = f", and {sum(each.topics for each in others)} for {len(others)} categories more" if others else ""
+    return named + more
 
 
 def _recorded(lake: Lake, plan: Plan) -> int:

@@ -21,6 +21,9 @@ from models.chat import ChatModel
 from storage.lake import Lake
 from storage.records import TopicRow
 
+MOST_NAMED = 20
+"""Categories that an error names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposeOptions:
@@ -40,7 +43,9 @@ def read_wish(lake: Lake, settings: Settings, options: ProposeOptions) -> Wish:
     inside = placed.filter(pl.col("category_key") == key).sort("domain", "category")
     if inside.is_empty() or not inside["category"][0]:
         of_domain = placed.filter(pl.col("domain_key") == key)["category"].unique().sort()
-        known = ", ".join(name for name in of_domain if name)
+        names = [name for name in of_domain if name]
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        known = ", ".join(names[:MOST_NAMED]) + more
         raise UserError(
             f"--under names {options.under!r}, which is no category; name one of its own: {known or 'none'}"
         )

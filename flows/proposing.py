@@ -14,7 +14,7 @@ from flows.seir.asking import sampling_of
 from flows.settings import Settings
 from flows.topics.branches import branch_key
 from flows.topics.catalogue import TopicEntry, topic_id
-from flows.topics.likeness import MEASURE
+from flows.topics.likeness import MEASURE, ReadNames
 from flows.topics.proposal_prompts import MAX_TOKENS, PROPOSE_VERSION, propose_sha256
 from flows.topics.proposing import PROPOSE, Findings, Found, Wish, propose
 from flows.topics.sieve import Sieve
@@ -58,7 +58,8 @@ class Proposed:
 class Proposal:
     """An inquiry for one wish on a lake as it was at a version.
 
-    With `accept_below`, what is less similar to known names is accepted at once.
+    With `accept_below`, what is less similar to known names is accepted at once. `read` are names that an earlier one
+    has read: it makes nothing other, and the next one quicker.
     """
 
     lake: Lake
@@ -67,6 +68,7 @@ class Proposal:
     number: int
     run_id: str
     accept_below: float | None = None
+    read: ReadNames | None = None
 
     @property
     def inquiry_id(self) -> str:
@@ -86,6 +88,7 @@ class Proposal:
             proposed=proposed,
             refused=refused,
             branches={self.wish.domain, self.wish.category} - {""},
+            read=self.read,
         )
 
     def _row(self, findings: Findings) -> InquiryRow:
@@ -182,13 +185,21 @@ def proposing_shop(lake: Lake, settings: Settings, writer: ChatModel) -> Worksho
     )
 
 
-def propose_for(run: Inquiring, wish: Wish, *, accept_below: float | None = None) -> Proposed:
-    """Carry out one wish, on the newest version."""
+def propose_for(
+    run: Inquiring, wish: Wish, *, accept_below: float | None = None, read: ReadNames | None = None
+) -> Proposed:
+    """Carry out one wish, on the newest version; names that are in `read` are not read again."""
     lake = run.shop.lake
     head = lake.version()
     number = count_inquiries(lake, head, kind=PROPOSE, about=branch_key(wish.branch))
     inquiry = Proposal(
-        lake=lake, version=head, wish=wish, number=number, run_id=run.shop.run_id, accept_below=accept_below
+        lake=lake,
+        version=head,
+        wish=wish,
+        number=number,
+        run_id=run.shop.run_id,
+        accept_below=accept_below,
+        read=read,
     )
     version, rows = run.carry_out(inquiry)
     return _tell(wish, rows, version.number)

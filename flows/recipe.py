@@ -1,6 +1,7 @@
 """The recipe: what makes and chooses samples, hashed into their ids."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,18 +40,23 @@ class Recipe:
         return derive_id("sample", slot_id, self.generation_id)
 
 
-def write_recipe(settings: Settings, roles: Mapping[str, ModelIdentity]) -> Recipe:
-    """The recipe of these settings with these models: names and revisions, prompts, sampling, turns and rounds."""
+def write_recipe(
+    settings: Settings, roles: Mapping[str, ModelIdentity], judged_by: Collection[str] = frozenset()
+) -> Recipe:
+    """The recipe of these settings with these models: names and revisions, prompts, sampling, turns and rounds.
+
+    `judged_by` are the hashes of judges of a run that is over, so that its recipe is what it was.
+    """
     generation: dict[str, Json] = {
         "settings": _generation(settings),
-        "models": {role: _who(roles[role]) for role in sorted(roles) if _makes(role)},
+        "models": {role: _who(roles[role]) for role in sorted(roles) if makes_content(role)},
         "prompts": {"version": PROMPTS_VERSION, "sha256": prompts_sha256()},
         "checks": CHECKS_VERSION,
     }
     selection = _selection(settings, roles["encoder"])
     judge = settings.judge
     if judge.is_asked_by_builds:
-        judges = bench_of(judge, roles).recipe()
+        judges = bench_of(judge, roles, judged_by).recipe()
         generation |= {"judge": judges} if judge.choose == "best" else {}
         selection |= {"judge": {"floors": judge.floors.given(), "by": judges}} if judge.floors.given() else {}
     return _recipe(canonical_text(generation), canonical_text(selection))
@@ -92,6 +98,14 @@ def write_judging(judges: Json) -> Recipe:
     return _recipe(canonical_text(None), canonical_text({"judges": judges}))
 
 
+def judges_named_in(recipe: RecipeRow) -> frozenset[str]:
+    """The hashes of the judges that a recorded recipe names, wherever it does."""
+    generation, selection = json.loads(recipe.generation) or {}, json.loads(recipe.selection) or {}
+    judging, chosen, floors = selection.get("judges", {}), generation.get("judge", {}), selection.get("judge", {})
+    named = (judging, chosen, floors.get("by", {}))
+    return frozenset(each["sha256"] for judges in named for each in judges.get("judges", ()))
+
+
 def write_inquiring(kind: str, told: Json) -> Recipe:
     """The recipe of a run that asks for topics or templates; `told` is what its requests rest on."""
     return _recipe(canonical_text(None), canonical_text({kind: told}))
@@ -99,10 +113,10 @@ def write_inquiring(kind: str, told: Json) -> Recipe:
 
 def licences_of(roles: Mapping[str, ModelIdentity]) -> str:
     """Canonical JSON: the licence of each model that has a part in what a sample says and shows, by role."""
-    return canonical_text({role: identity.licence for role, identity in roles.items() if _makes(role)})
+    return canonical_text({role: identity.licence for role, identity in roles.items() if makes_content(role)})
 
 
-def _makes(role: str) -> bool:
+def makes_content(role: str) -> bool:
     """Whether a role has a part in what a sample says and shows; who compares or judges has none."""
     return role != "encoder" and judge_of(role) is None
 

@@ -34,6 +34,8 @@ from storage.versions import Version
 
 SYNC_SECONDS = 1.0
 PUBLISH_SHARE = 20
+PUBLISH_FIRST_SECONDS = 1.0
+"""A run that ends sooner publishes the history at its end alone; who asks it before brings it up."""
 NAMED_TOPICS = 3
 
 
@@ -67,7 +69,7 @@ class Run:
         self._made: set[str] = set()
         self._finished: dict[int, _Made] = {}
         self.intake = Intake(room=cast.room, most=shop.settings.run.open_batches)
-        self._publish_again_at = 0.0
+        self._publish_again_at = time.monotonic() + PUBLISH_FIRST_SECONDS
         planned = len(plan.slots)
         start = Progress(run_id=shop.run_id, note=plan.note(), planned=planned, batches=len(self.batches))
         self.board = ProgressBoard(shop.folder, start)

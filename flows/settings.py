@@ -293,9 +293,27 @@ def parse_settings(text: str, path: Path) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from error
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError(f"{path}: {_first_problem(error)}") from error
+    if hasty := _hasty_server(settings):
+        raise SettingsError(f"{path}: {hasty}")
+    return settings
+
+
+def _hasty_server(settings: Settings) -> str | None:
+    """What is wrong where a judge's server gives up before the judge does: a late reply would be asked for again.
+
+    It is looked at in files alone; settings of runs that are over are taken as they were.
+    """
+    for entry in settings.judge.judges:
+        server = settings.servers.get(entry.model or "") if entry.backend == "server" else None
+        if server is not None and server.timeout <= settings.judge.timeout:
+            return (
+                f'[servers."{entry.model}"] has a timeout of {server.timeout:g} seconds, and its judge {entry.name} '
+                f"waits for {settings.judge.timeout:g}: make it longer than [judge] timeout"
+            )
+    return None
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -179,7 +179,7 @@ def _part(part: Mapping[str, Json]) -> list[str]:
         case {"text": str(text)}:
             return _block(text)
         case {"image_sha256": str(sha256)}:
-            return [f"{INDENT}[picture {sha256}]"]
+            return [f"{INDENT}[picture {sha256}{', without its marks' if part.get('bare') else ''}]"]
     return [f"{INDENT}{canonical_text(part)}"]
 
 

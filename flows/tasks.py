@@ -14,6 +14,10 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
+from flows.benchmark.comparing import Comparison
+from flows.benchmark.page import score_table
+from flows.benchmark.results import Results
+from flows.benchmark.running import BenchmarkOptions, run_benchmark
 from flows.derivation_run import Derived, Deriving
 from flows.judge.depth import depth_table, read_depth
 from flows.judge.findings import findings_table, read_findings
@@ -28,6 +32,7 @@ from flows.replay.report import Replay, ReplayDiffers, ReplayedVersion
 from flows.rerunning.opening import Rerun
 from flows.rethresholding import AskedThresholds, Rethresholded, rethreshold
 from flows.run import Run
+from flows.settings import Settings
 from flows.ui.besides import besides
 from flows.ui.escaping import as_text
 from storage.lake import Lake
@@ -134,6 +139,12 @@ def judge_batch(judging: Judging, number: int, label: str) -> int:
     return verdicts
 
 
+@task(task_run_name="measure {options.name}", cache_policy=NO_CACHE, persist_result=False)
+def measure_system(settings: Settings, options: BenchmarkOptions) -> Results:
+    """Have a system's answers to the benchmark judged; what was asked before is not asked again."""
+    return run_benchmark(settings, options, tell=get_run_logger().info)
+
+
 @task(task_run_name="decide by other thresholds", cache_policy=NO_CACHE, persist_result=False)
 def decide_by_thresholds(
     lake: Path, asked: AskedThresholds, lock_timeout: float | None, flow_run_id: str | None
@@ -205,6 +216,14 @@ def show_depth(path: Path) -> None:
         if table:
             told = "Gains are over turns that have both rounds: who stopped earlier is in none"
             create_table_artifact(table, key="lake-depth", description=told)
+
+
+def show_benchmark(compared: Comparison) -> None:
+    """A table in the UI: the four scores of a system, with the intervals of their means."""
+    heads, rows = score_table(compared.systems)
+    with besides("the table of the benchmark"):
+        table = [dict(zip(heads, map(as_text, row), strict=True)) for row in rows]
+        create_table_artifact(table, key="benchmark-scores", description="Unknown scores enter no mean")
 
 
 def show_sizes(done: Maintained) -> None:

@@ -1,6 +1,6 @@
 """Following a run from outside of its process: how far it is while it lives, and what it came to. Writes nothing."""
 
-import time
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -54,15 +54,19 @@ def find_run(lake: Lake, prefix: str | None) -> str | None:
     return found[0]
 
 
-def follow(lake: Lake, run_id: str, *, every: float = LOOK_SECONDS) -> Iterator[Progress]:
-    """Each change of a run's progress, looked for so often in seconds, for as long as the run lives."""
+def follow(
+    lake: Lake, run_id: str, *, every: float = LOOK_SECONDS, until: threading.Event | None = None
+) -> Iterator[Progress]:
+    """Each change of a run's progress, looked for so often in seconds, for as long as the run lives and `until` is not
+    set."""
+    until = until or threading.Event()
     shown = None
-    while is_alive(lake, run_id):
+    while not until.is_set() and is_alive(lake, run_id):
         now = read_progress(lake.runs / run_id)
         if now and now != shown:
             yield now
             shown = now
-        time.sleep(every)
+        until.wait(every)
 
 
 def read_outcome(lake: Lake, run_id: str) -> RunOutcome:

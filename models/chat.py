@@ -33,10 +33,18 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
+    """A picture in a message. A `bare` one is named by its own hash, and sent as its pixels without any mark."""
+
     picture: Picture
+    bare: bool = False
 
     def canonical(self) -> Json:
-        return {"image_sha256": self.picture.sha256}
+        told: dict[str, Json] = {"image_sha256": self.picture.sha256}
+        return told | {"bare": True} if self.bare else told
+
+    def data(self) -> bytes:
+        """The PNG as it is sent to a model."""
+        return self.picture.bare_data() if self.bare else self.picture.data
 
 
 Part: TypeAlias = TextPart | ImagePart

@@ -3,6 +3,7 @@
 ModelError
 ├── TransientError   the same request may succeed later: ask again, the same seed
 ├── TerminalError    no request can succeed (backend down, key refused, another model, files missing): stop the run
+│   └── RefusedRequest   the backend is there and takes no such request: the settings may be wrong, or this content is
 └── ContentError     this request can never yield usable content: the slot tries another attempt, then fails
 """
 
@@ -21,6 +22,18 @@ class TransientError(ModelError):
 
 class TerminalError(ModelError):
     """The backend cannot answer anything; the message says what is wrong and what to do about it."""
+
+
+class RefusedRequest(TerminalError):
+    """The backend refuses this request as it is (400, 413, 422): its settings do not fit, or what it was sent does not.
+
+    Who asks cannot tell which by one request; whoever knows that others like it are answered takes it for the content.
+    `said` is what the backend said, without its address: it may be recorded.
+    """
+
+    def __init__(self, message: str, *, said: str) -> None:
+        super().__init__(message)
+        self.said = said
 
 
 class ContentError(ModelError):

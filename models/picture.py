@@ -31,6 +31,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = struct.Struct(">IIBBBBB")
 _TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _ORIENTATION, _UPRIGHT = 0x0112, 1  # EXIF's tag, and its value for pixels that are shown as they lie
+_PIXEL_PARTS = frozenset({b"IHDR", b"IDAT", b"IEND"})
 _PLAIN_RGB = [8, 2, 0, 0, 0]  # bit depth, colour type, compression, filter, interlace
 PNG_LEVEL = 1  # zlib level; 6 takes half as long again for a few per cent of bytes
 
@@ -80,6 +81,11 @@ class Picture:
     def pixels(self) -> NDArray[np.uint8]:
         """The picture as uint8 of shape (height, width, 3)."""
         return decode(self.data)
+
+    def bare_data(self) -> bytes:
+        """The PNG with the same pixels, bit for bit, and nothing that tells where it is from: no text or profile."""
+        parts = (_part(kind, content) for kind, content in _chunks(self.data) if kind in _PIXEL_PARTS)
+        return _SIGNATURE + b"".join(parts)
 
     def marks(self) -> dict[str, str]:
         """The PNG text entries, those that `from_pixels` was given among them."""
@@ -159,6 +165,11 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         place = end
     if place != len(data):
         raise ValueError(f"{len(data) - place:,} bytes follow its end")
+
+
+def _part(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def _refuse_size(width: int, height: int) -> None:

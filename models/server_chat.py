@@ -12,6 +12,7 @@ A request is sent once, to one replica; who repeats it after a TransientError is
 | 401 or 403: refuses the key | TerminalError |
 | 404: has no such path or model | TerminalError |
 | 3xx: sends us elsewhere | TerminalError; nobody is told a prompt but whom the settings name |
+| 400, 413, 422 for another reason than length | RefusedRequest (a TerminalError) with the beginning of its words |
 | another 4xx | TerminalError with the beginning of the server's words |
 | answers as another model, or lists no such model | TerminalError |
 | 400: prompt and reply do not fit the context | ContentError `prompt_too_long` |

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from models.chat import ChatReply, ChatRequest, ImagePart, Message, Part, Sampling, TextPart
-from models.errors import ContentError, ModelError, TerminalError, TransientError
+from models.errors import ContentError, ModelError, RefusedRequest, TerminalError, TransientError
 from models.identity import Json
 from models.secret import Secret
 from models.server_tokens import read_tokens
@@ -34,6 +34,8 @@ ADVICE = {
 }
 REDIRECT_ADVICE = "redirects are not followed: give the final address in urls"
 OTHER_ADVICE = "mend the settings, or the server"
+UNFIT = frozenset({400, 413, 422})
+"""Statuses that are about what was sent, whoever sent it."""
 
 
 class ServerBusy(TransientError):
@@ -156,6 +158,8 @@ def read_refusal(response: Response, *, now: datetime, server: Server) -> ModelE
     if status == 400 and _is_too_long(response.body):
         return ContentError("prompt_too_long", f"the server {said}")
     advice = ADVICE.get(status, OTHER_ADVICE if status >= 400 else REDIRECT_ADVICE)
+    if status in UNFIT:
+        return RefusedRequest(f"{server.url} {said}; {advice}", said=f"the server {said}")
     return TerminalError(f"{server.url} {said}; {advice}")
 
 
@@ -209,7 +213,7 @@ def _message(message: Message) -> Json:
 
 def _part(part: Part) -> Json:
     if isinstance(part, ImagePart):
-        url = PNG_URL + base64.b64encode(part.picture.data).decode()
+        url = PNG_URL + base64.b64encode(part.data()).decode()
         return {"type": "image_url", "image_url": {"url": url}}
     return {"type": "text", "text": part.text}
 

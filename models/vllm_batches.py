@@ -11,7 +11,7 @@ The interpreter of that process may be another one than ours: vLLM pins a torch 
 | no such interpreter, none with vLLM, weights that cannot be loaded, too little memory | TerminalError |
 | the process dies, or says what is no answer, while it answers | TransientError; the next batch starts it again |
 | a prompt exceeds the context | ContentError `prompt_too_long`; the others of the batch are answered |
-| vLLM refuses a request for another reason, such as a schema that it does not know | TerminalError |
+| vLLM refuses a request for another reason, such as a schema that it does not know | RefusedRequest (a TerminalError) |
 | a reply without a word | ContentError `empty_reply` |
 """
 
@@ -30,7 +30,7 @@ from typing import Literal, TypeAlias
 from models.chat import ChatReply, ChatRequest, ImagePart, Message
 from models.child_process import ChildProcess, GoneError, UnwantedError
 from models.company import companies_of
-from models.errors import ContentError, TerminalError, TransientError
+from models.errors import ContentError, RefusedRequest, TerminalError, TransientError
 from models.identity import Json, ModelIdentity
 from models.refusal import refuse_another_model, refuse_logprobs
 from models.request_batches import RequestBatches
@@ -297,7 +297,7 @@ def _wire(request: ChatRequest) -> Json:
 
 def _message(message: Message) -> Json:
     parts: list[Json] = [
-        {"png": base64.b64encode(part.picture.data).decode()} if isinstance(part, ImagePart) else {"text": part.text}
+        {"png": base64.b64encode(part.data()).decode()} if isinstance(part, ImagePart) else {"text": part.text}
         for part in message.parts
     ]
     return {"role": message.role, "parts": parts}
@@ -308,7 +308,7 @@ def _read(answer: Mapping[str, Json], company: Mapping[str, Json]) -> ChatReply 
         case {"error": "prompt_too_long", "message": message}:
             return ContentError("prompt_too_long", f"vLLM refused the prompt: {message}")
         case {"error": _, "message": message}:
-            return TerminalError(f"vLLM cannot answer such a request: {message}")
+            return RefusedRequest(f"vLLM cannot answer such a request: {message}", said=f"vLLM refused it: {message}")
         case {"text": "", "finish_reason": "stop" | "length"}:
             return ContentError("empty_reply", "vLLM replied without a word")
         case {

@@ -10,12 +10,14 @@ WITH asked AS (
         sum(completion_tokens) AS completion_tokens, sum(seconds) AS seconds,
     FROM asked GROUP BY ALL
 ), standing AS (
-    SELECT sample_id, topic_id, outcome FROM {samples}
+    SELECT sample_id, topic_id, outcome, true AS is_sample FROM {samples}
+    UNION ALL
+    SELECT inquiry_id, NULL, 'inquiry', false FROM {source}main.inquiries WHERE version <= {upto}
 ), grouped AS (
     SELECT
         CASE grouping(outcome, topic_id, stage) WHEN 7 THEN 'lake' WHEN 6 THEN 'stage' WHEN 3 THEN 'outcome'
             ELSE 'topic' END AS part,
-        stage, outcome, topic_id, count(DISTINCT sample_id)::BIGINT AS samples,
+        stage, outcome, topic_id, (count(DISTINCT sample_id) FILTER (is_sample))::BIGINT AS samples,
         (count(DISTINCT sample_id) FILTER (outcome = 'kept'))::BIGINT AS kept_here,
         coalesce(sum(calls), 0)::BIGINT AS calls, coalesce(sum(tries), 0)::BIGINT AS tries,
         coalesce(sum(prompt_tokens), 0)::BIGINT AS prompt_tokens,
@@ -27,7 +29,8 @@ WITH asked AS (
 ), known AS (
     SELECT topic_id, name FROM {source}main.topics WHERE version <= {upto}
 ), told AS (
-    SELECT part, coalesce(stage, outcome, known.name, topic_id, 'all') AS name, topic_id, samples,
+    SELECT part, topic_id, samples,
+        coalesce(stage, outcome, known.name, topic_id, if(part = 'topic', 'inquiries', 'all')) AS name,
         CASE WHEN part = 'topic' THEN kept_here ELSE max(kept_here) FILTER (part = 'lake') OVER () END AS kept,
         calls, tries, prompt_tokens, completion_tokens, seconds,
     FROM grouped LEFT JOIN known USING (topic_id)
@@ -44,9 +47,10 @@ ORDER BY list_position(['lake', 'stage', 'outcome', 'topic'], part), calls DESC,
 def costs_sql(upto: str, samples: str, *, source: str = "") -> str:
     """A row for the whole lake, one a stage, one an outcome, one a topic, as known at version `upto`.
 
-    `samples` is a query in brackets, or a table, of how all samples stand then; `source` as for `samples_sql`. Every
-    group of rows of one `part` adds up to the lake. An answer that was taken over from the record was asked once and
-    counts once, where it was asked first. `kept` is the number of kept samples of the row's topic, or of the lake; what
-    a kept one cost is all that was asked for that row, dropped samples included, divided by it.
+    What was asked for the lake itself (topics, templates) stands under the outcome `inquiry` and the topic `inquiries`,
+    with no sample. `samples` is a query in brackets, or a table, of how all samples stand then; `source` as for
+    `samples_sql`. Every group of rows of one `part` adds up to the lake. An answer that was taken over from the record
+    was asked once and counts once, where it was asked first. `kept` is the number of kept samples of the row's topic,
+    or of the lake; what a kept one cost is all that was asked for that row, dropped samples included, divided by it.
     """
     return _COSTS.format(upto=upto, samples=samples, source=source)

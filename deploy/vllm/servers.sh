@@ -104,10 +104,16 @@ end_all() {
   fi
 }
 
+all_run() {
+  local pid
+  for pid in "${PIDS[@]}"; do kill -0 "$pid" 2>/dev/null || return 1; done
+}
+
 # Waits for as long as all servers run; one that ends is an error.
 stay() {
   if [ "$SHOW" = 1 ]; then return; fi
-  wait -n "${PIDS[@]}" || true
+  # Not `wait -n`: it never hears of a server that ended just before it was called.
+  while all_run; do sleep 1; done
   echo "a server ended; ending the others" >&2
   exit 1
 }

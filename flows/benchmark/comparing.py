@@ -28,6 +28,14 @@ SAME = {
 }
 
 
+UNLIKE = {
+    "questions": "the runs were asked different numbers of questions, so their means are of different ones; "
+    "differences are on those that both answered",
+    "repeats": "answers were judged a different number of times, so means over repeats are more or less sure",
+}
+"""What may differ between runs that are compared, and is told."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemScore:
     """A row of the table: one score of one system over all its questions, with the 95 % interval of the mean."""
@@ -87,12 +95,20 @@ class Comparison:
     groups: tuple[GroupMean, ...]
     group_differences: tuple[GroupDifference, ...]
 
+    def careful(self) -> Iterator[str]:
+        """What whoever reads the table must know of how unlike its runs are."""
+        for key, words in UNLIKE.items():
+            if len({run[key] for run in self.told}) > 1:
+                each = ", ".join(f"{run['name']} {run[key]}" for run in self.told)
+                yield f"{words} ({each})"
+
     def json(self) -> dict[str, Any]:
         first = self.told[0]
         return {
             "judge": first["judge"],
             "rubric_sha256": first["rubric_sha256"],
             "questions_sha256": first["questions_sha256"],
+            "careful": list(self.careful()),
             "runs": [{key: each[key] for key in ("name", "questions", "answered", "repeats")} for each in self.told],
             "systems": [_flat(row) for row in self.systems],
             "differences": [_flat_difference(row) for row in self.differences],
@@ -145,9 +161,11 @@ def _floats(values: pl.Series) -> Floats:
 
 def _differences(runs: Sequence[Results]) -> Iterator[Difference]:
     """Every pair of systems and every score; Holm's correction is over all of them that have a p value."""
+    pairs = list(combinations(runs, 2))
+    comparisons = len(pairs) * len(SCORES)
     found = [
-        (first.name, second.name, score, _compare(first, second, score))
-        for first, second in combinations(runs, 2)
+        (first.name, second.name, score, _compare(first, second, score, comparisons))
+        for first, second in pairs
         for score in SCORES
     ]
     corrected = iter(holm([paired.p for *_, paired in found if paired.p is not None]))
@@ -156,10 +174,11 @@ def _differences(runs: Sequence[Results]) -> Iterator[Difference]:
         yield Difference(first=first_name, second=second_name, score=score, paired=paired, p_holm=p_holm)
 
 
-def _compare(first: Results, second: Results, score: str) -> Paired:
+def _compare(first: Results, second: Results, score: str, comparisons: int) -> Paired:
     both = _answered_by_both(first, second)
     names = both["question_id"].to_list()
-    return compare_paired(_floats(both[score]), _floats(both[f"{score}_second"]), names, seed=SEED)
+    before, after = _floats(both[score]), _floats(both[f"{score}_second"])
+    return compare_paired(before, after, names, seed=SEED, comparisons=comparisons)
 
 
 def _group_differences(runs: Sequence[Results], by: str) -> Iterator[GroupDifference]:

@@ -15,9 +15,10 @@ _FIGURES = re.compile(r"[-+<]? ?[\d.]*(?: to [-+]?[\d.]+)?(?: \[[-+\d. to]+\])?(
 NOTES = (
     "Scores are from 0 to 5; a question counts once, by the mean of its repeats. What has no answer is worth 0, and "
     "counts in the scores; differences are on the questions that both answered. What a judge does not know is "
-    "`unknown`, and enters nothing. Intervals are of 95 %, by bootstrap over questions; p by changing signs at random, "
-    "corrected after Holm for all differences of the second table. Those by domain and by type are many, of few "
-    "questions each, and not corrected: look, and do not conclude."
+    "`unknown`, and enters nothing. Intervals are of 95 %, by bootstrap over questions; p by changes of signs (all "
+    "counted where scores are whole or means of a few, else drawn at random), corrected after Holm for all differences "
+    "of the second table. Those by domain and by type are many, of few questions each, and not corrected: look, and do "
+    "not conclude."
 )
 
 
@@ -89,6 +90,7 @@ def write_page(comparison: Comparison) -> str:
 def _page(comparison: Comparison) -> Iterator[str]:
     yield "# Benchmark\n"
     yield from _facts(comparison.told)
+    yield from (f"- Careful: {as_text(warning, limit=4000)}" for warning in comparison.careful())
     yield "\n## Scores\n"
     yield from _markdown(score_table(comparison.systems))
     if comparison.differences:

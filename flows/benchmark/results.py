@@ -14,6 +14,7 @@ from statistics import fmean, variance
 from typing import Any
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flows.benchmark.answers import RefusedRow
 from flows.benchmark.questions import BenchmarkQuestion
@@ -63,6 +64,39 @@ class Judgement:
     problem: str | None
     refused: RefusedRow | None
     verdicts: Sequence[VerdictRow]
+
+
+class ToldModel(BaseModel):
+    """A model, as a run tells of it."""
+
+    name: str
+    revision: str
+
+
+class ToldJudge(BaseModel):
+    """The judge, as a run tells of it."""
+
+    name: str
+    sha256: str
+    models: dict[str, ToldModel]
+
+
+class Told(BaseModel):
+    """What every benchmark.json says, as far as anybody reads it."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    judge: ToldJudge
+    models: dict[str, ToldModel]
+    rubric_sha256: str
+    questions_sha256: str
+    questions: int
+    answered: int
+    repeats: int
+    problems: dict[str, int]
+    warnings: list[str]
+    results_sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +182,24 @@ def read_results(out: Path) -> Results:
         ) from error
     if not isinstance(told, dict) or told.get("kind") != KIND:
         raise UserError(f"{out / NUMBERS} is of another kind than '{KIND}'; run the benchmark anew")
+    try:
+        Told.model_validate(told)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UserError(
+            f"{out / NUMBERS} is not what a run writes ({where}: {error.errors()[0]['msg']}); run the benchmark anew"
+        ) from error
     if sha256_hex(data) != told["results_sha256"]:
         raise UserError(f"{out / ROWS} is not what the run wrote; run the benchmark anew, which asks nothing twice")
-    return Results(told=told, rows=pl.read_parquet(io.BytesIO(data)))
+    return Results(told=told, rows=_read_rows(out / ROWS, data))
+
+
+def _read_rows(path: Path, data: bytes) -> pl.DataFrame:
+    """The rows; UserError where they have other columns than SCHEMA, or are no table at all."""
+    try:
+        rows = pl.read_parquet(io.BytesIO(data))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{path} is no table ({str(error).splitlines()[0][:200]}); run the benchmark anew") from error
+    if dict(rows.schema) != SCHEMA:
+        raise UserError(f"{path} has other columns than a run writes; run the benchmark anew")
+    return rows

@@ -24,6 +24,7 @@ from flows.judge.asked import Subject, hear
 from flows.judge.candidate import Candidate
 from flows.judge.docket import hearings_of
 from flows.judge.seating import Bench, kinship, seat_bench
+from flows.recipe import makes_content
 from flows.recorder import Recorder, finish_all
 from flows.run import sync_often
 from flows.settings import Settings
@@ -46,7 +47,8 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkOptions:
     """What to run: the system's name, the folder of the run, answers that are there already (else the cast gives them),
-    the judge (else the first of the settings), its repeats, and how many questions (else all)."""
+    the judge (else the first of the settings), its repeats, and how many questions (else all). Nothing is written into
+    `lake`."""
 
     name: str
     out: Path
@@ -54,6 +56,7 @@ class BenchmarkOptions:
     judge: str | None = None
     repeats: int | None = None
     limit: int | None = None
+    lake: Path | None = None
 
 
 class BenchmarkSource(AbstractAsyncContextManager[Cast], Protocol):
@@ -125,6 +128,8 @@ def _number_of_judge(settings: Settings, name: str | None) -> int:
 def _claim_folder(options: BenchmarkOptions) -> None:
     """Mark a new or empty folder as that of this system's run; UserError where it is something else's."""
     out, mark = options.out, {"benchmark": options.name, "questions_sha256": questions_sha256()}
+    if options.lake is not None and out.resolve().is_relative_to(options.lake.resolve()):
+        raise UserError(f"{out} lies in the lake; name a folder elsewhere")
     try:
         found = json.loads((out / MARK).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -224,7 +229,7 @@ def _tell(
 ) -> dict[str, Any]:
     """What benchmark.json says beside the scores."""
     judge = bench.judges[0]
-    roles = {role: identity for role, identity in cast.roles().items() if role != "encoder"} if cast else {}
+    roles = {role: who for role, who in cast.roles().items() if makes_content(role)} if cast else {}
     makers = {(role, identity.name) for role, identity in roles.items()}
     refused = [*refused, *(judgement.refused for judgement in judgements if judgement.refused)]
     problems = Counter(judgement.problem for judgement in judgements if judgement.problem)

@@ -80,16 +80,15 @@ def run(
     it goes on by the same command.
     """
     from flows.benchmark.comparing import compare_runs
-    from flows.benchmark.page import write_page
+    from flows.benchmark.reports import write_reports
     from flows.benchmark.running import BenchmarkOptions, run_benchmark
-    from storage.durable import write_durably
 
     _refuse_odd_name(name)
     options = BenchmarkOptions(name=name, out=out, answers=answers, judge=judge, repeats=repeats, limit=limit)
     settings = _settings(lake_path, profile, out)
     results = run_benchmark(settings, options, tell=lambda text: click.echo(plain(text), err=True))
     compared = compare_runs([results])
-    write_durably(out / "report.md", write_page(compared).encode())
+    write_reports(out, compared)
     if as_json:
         print_json(results.told)
     else:
@@ -101,10 +100,15 @@ def run(
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write a page into this file too.")
 @click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page of HTML into this file too."
+)
+@click.option(
     "--picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw it into this file too: .svg or .png."
 )
 @json_option
-def compare(*, runs: tuple[Path, ...], markdown: Path | None, picture: Path | None, as_json: bool) -> None:
+def compare(
+    *, runs: tuple[Path, ...], markdown: Path | None, html: Path | None, picture: Path | None, as_json: bool
+) -> None:
     """Systems side by side: the four scores, and paired differences on the questions that both answered.
 
     Differences have intervals of 95 % and p values, corrected for how many there are. RUNS are folders of `benchmark
@@ -125,6 +129,11 @@ def compare(*, runs: tuple[Path, ...], markdown: Path | None, picture: Path | No
 
         markdown.write_text(write_page(compared), encoding="utf-8")
         click.echo(f"written into {plain(str(markdown))}", err=True)
+    if html is not None:
+        from flows.benchmark.reports import render_page
+
+        html.write_text(render_page(compared), encoding="utf-8")
+        click.echo(f"written into {plain(str(html))}", err=True)
     if picture is not None:
         from flows.benchmark.chart import draw_scores
 
@@ -186,6 +195,8 @@ def _print_comparison(compared: "Comparison") -> None:
             f"questions {first['questions_sha256'][:12]}"
         )
     )
+    for warning in compared.careful():
+        click.echo(plain(f"careful: {warning}"))
     _print_scores(compared)
     if compared.differences:
         print_table(*difference_table(compared.differences))

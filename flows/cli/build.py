@@ -122,7 +122,7 @@ def plan(*, lake_path: Path, as_json: bool, **options: Any) -> None:
 @click.option(
     "--budget-seconds",
     type=NumberRange(0, 31_536_000),
-    help="Ask nothing more so many seconds after the slots were claimed.",
+    help="Ask nothing more so many seconds after the slots were claimed, less what proposing topics took.",
 )
 @click.option(
     "--topics",

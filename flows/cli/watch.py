@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import signal
 import sys
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,22 +44,27 @@ def watch(*, lake_path: Path, as_json: bool, run: str | None) -> None:
             lake, run_id, before="not at work any more: " if run else "no run is at work; the last: ", as_json=as_json
         )
         return
+    interrupted = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     try:
-        _follow(lake, run_id, as_json=as_json)
-    except KeyboardInterrupt:
-        click.echo("\nno longer watching; the run goes on", err=True)
+        _follow(lake, run_id, as_json=as_json, until=interrupted)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
-def _follow(lake: "Lake", run_id: str, *, as_json: bool) -> None:
+def _follow(lake: "Lake", run_id: str, *, as_json: bool, until: threading.Event) -> None:
     from flows.watching import follow
 
     rewrites = sys.stdout.isatty() and not as_json
-    for now in follow(lake, run_id):
+    for now in follow(lake, run_id, until=until):
         if rewrites:
             width = shutil.get_terminal_size().columns - 1
             click.echo(f"{CLEAR}{plain(now.line())[:width]}", nl=False)
         else:
             _tell(progress_json(now), now.line(), as_json=as_json)
+    if until.is_set():
+        click.echo("\nno longer watching; the run goes on", err=True)
+        return
     if rewrites:
         click.echo(CLEAR, nl=False)
     _tell_outcome(lake, run_id, before="", as_json=as_json)

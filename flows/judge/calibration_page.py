@@ -10,7 +10,7 @@ import jinja2
 
 from flows.judge.calibration import Figures, ScoreCalibration
 from flows.judge.candidate import SCORES, Candidate
-from flows.judge.intervals import Estimate
+from flows.judge.intervals import FEWEST, Estimate
 
 if TYPE_CHECKING:
     from flows.judge.calibrating import Calibrated
@@ -113,7 +113,12 @@ def failure_lines(found: "Calibrated") -> Iterator[str]:
         if of.spearman.value is None:
             yield f"{name}: judge or people give one score to all, so their order cannot be compared."
         elif of.spearman.low is None:
-            yield f"{name}: too few samples for intervals; its order of items is {of.spearman.value:.3f} by Spearman."
+            why = (
+                f"{of.samples} of the {FEWEST} samples that an interval takes are there"
+                if of.samples < FEWEST
+                else "its draws are all alike, or undefined too often, so there is no interval"
+            )
+            yield f"{name}: {why}; its order of items is {of.spearman.value:.3f} by Spearman."
         elif of.spearman.low <= 0:
             yield f"{name}: it is not shown to order items as people do: {estimate_words(of.spearman)} by Spearman."
         yield from _below_people(each)

@@ -4,10 +4,12 @@ The four scores are those of the paper's evaluator: text content completeness (T
 image quality (IQ) and image-text synergy (ITS). A score that a judge does not know is None, with a reason.
 """
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from flows.judge.edition import NEWEST, Edition
 from models.chat import ChatModel, ChatReply, ChatRequest
 from models.embedding import EmbedRequest, Encoder, Vector
 from models.identity import ModelIdentity
@@ -17,6 +19,8 @@ from storage.canonical import Json
 SCORES = ("tcc", "icc", "iq", "its")
 """The four scores, in the order in which they are always told."""
 LOWEST, HIGHEST = 0, 5
+BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+"""Letters and signs to Unicode that are empty when drawn: Hangul fillers, the blank pattern of Braille."""
 NEEDS_TEXT = frozenset({"tcc", "its"})
 NEEDS_PICTURE = frozenset({"icc", "iq", "its"})
 
@@ -45,14 +49,21 @@ class Candidate:
 
     @property
     def has_text(self) -> bool:
-        return bool(self.answer.strip())
+        """Whether anything of the answer can be seen."""
+        return any(map(_is_seen, self.answer))
 
-    def decided(self) -> dict[str, float]:
+    def decided(self, edition: Edition = NEWEST) -> dict[str, float]:
         """The scores that need no judge: what is not there is worth nothing."""
-        missing = (NEEDS_TEXT if not self.has_text else frozenset()) | (
+        has_text = bool(self.answer.strip()) if edition == "1" else self.has_text
+        missing = (NEEDS_TEXT if not has_text else frozenset()) | (
             NEEDS_PICTURE if self.picture is None else frozenset()
         )
         return {name: 0.0 for name in SCORES if name in missing}
+
+
+def _is_seen(character: str) -> bool:
+    """Whether a character leaves ink: no space, control, joiner, filler, nor an accent that stands on nothing."""
+    return unicodedata.category(character)[0] not in "ZCM" and character not in BLANKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

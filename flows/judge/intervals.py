@@ -11,13 +11,12 @@ from statistics import NormalDist
 import numpy as np
 
 from flows.judge.agreement import Floats, Measure, mean_of
+from flows.judge.sign_changes import p_of_signs
 
 LEVEL = 0.95
 RESAMPLES = 2000
 FEWEST = 10
 """Clusters from which on there are intervals: those of fewer say less than they seem to."""
-EXACT = 14
-"""Clusters up to which every change of signs is tried: 16,384 of them."""
 _CELLS = 4_000_000
 """Weights that are held at a time; 32 MB."""
 _DEFINED = 0.95
@@ -130,11 +129,18 @@ class Paired:
 
 
 def compare_paired(
-    first: Floats, second: Floats, names: Sequence[str], *, seed: int, resamples: int = RESAMPLES
+    first: Floats,
+    second: Floats,
+    names: Sequence[str],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    comparisons: int = 1,
 ) -> Paired:
     """Compare two systems, or two conditions, on the same items; `names` says of which cluster each item is.
 
-    Items that either does not know (NaN) are left out and counted. ValueError where the lengths differ.
+    `comparisons` is how many such p values will be corrected together. Items that either does not know (NaN) are left
+    out and counted. ValueError where the lengths differ.
     """
     if not len(first) == len(second) == len(names):
         raise ValueError(f"{len(first)}, {len(second)} scores and {len(names)} names are no pairs")
@@ -143,7 +149,7 @@ def compare_paired(
     away, clusters = away[known], Clusters.by([name for name, is_known in zip(names, known, strict=True) if is_known])
     found = estimate_all({"mean": mean_of(away)}, clusters, seed=seed, resamples=resamples)["mean"]
     sums = np.bincount(clusters.of, weights=away, minlength=clusters.count).astype(np.float64)
-    p, least = _change_signs(sums, resamples, seed)
+    p, least = p_of_signs(sums, seed=seed, comparisons=comparisons)
     return Paired(
         items=len(away),
         clusters=clusters.count,
@@ -162,20 +168,6 @@ def holm(values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(values) - place) * values[which]))
         adjusted[which] = largest
     return adjusted
-
-
-def _change_signs(sums: Floats, resamples: int, seed: int) -> tuple[float, float]:
-    """The two-sided p value of the sum of `sums` if each sign is a matter of chance, and the least there could be."""
-    count = len(sums)
-    scale = abs(float(sums.sum())) * (1 - 1e-12) - 1e-12
-    if count <= EXACT:
-        signs = 1.0 - 2.0 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
-        return float((np.abs(signs @ sums) >= scale).mean()), min(1.0, 2.0 / 2**count)
-    random, reached, block = np.random.default_rng(seed), 0, max(1, _CELLS // count)
-    for first in range(0, resamples, block):
-        signs = 1.0 - 2.0 * random.integers(2, size=(min(block, resamples - first), count))
-        reached += int((np.abs(signs @ sums) >= scale).sum())
-    return (1 + reached) / (1 + resamples), 1 / (1 + resamples)
 
 
 def _plain(measure: Measure, clusters: Clusters) -> float | None:

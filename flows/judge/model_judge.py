@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from flows.cards import turn_of
 from flows.judge.candidate import Candidate, Line, Scores, Verdict
+from flows.judge.edition import NEWEST, Edition
 from flows.judge.expected import TOP_LOGPROBS, expect_scores, expected_json
+from flows.judge.lenient import REFUSED
 from flows.judge.prompts import judge_messages, prompts_json
 from flows.judge.reply import MAX_TOKENS, UnusableReply, read_scores, schema_of
 from flows.judge.rubric import rubric_sha256
 from models.chat import ChatModel, ChatReply, ChatRequest, Sampling
 from models.errors import ContentError
-from models.identity import ModelIdentity
+from models.identity import Json, ModelIdentity
 from storage.canonical import content_sha256
 
 NO_ANSWER = "no_answer"
@@ -59,6 +61,7 @@ class ModelJudge:
     model: ChatModel
     sampling: Sampling
     expects: bool = False
+    edition: Edition = NEWEST
 
     @property
     def sha256(self) -> str:
@@ -68,7 +71,7 @@ class ModelJudge:
                 "kind": "model",
                 "model": {"name": who.name, "revision": who.revision},
                 "sampling": self.sampling.canonical(),
-                "prompts": prompts_json(),
+                "prompts": prompts_json(self.edition),
                 "rubric": rubric_sha256(),
                 **({"expected_value": expected_json()} if self.expects else {}),
             }
@@ -88,7 +91,7 @@ class ModelJudge:
 
     async def judge(self, candidate: Candidate, seed: int, line: Line) -> Verdict:
         """The verdict; errors other than unusable content pass through."""
-        decided = candidate.decided()
+        decided = candidate.decided(self.edition)
         names = [name for name in Scores.__slots__ if name not in decided]
         if not names:
             return Verdict(scores=Scores(**decided))
@@ -96,7 +99,8 @@ class ModelJudge:
             reply = await line.chat(self.model, self._request(candidate, names, seed), "scores")
             said = read_scores(reply.text, reply.finish_reason, names)
         except (ContentError, UnusableReply) as error:
-            return Verdict(scores=Scores(**decided), unknown=dict.fromkeys(names, error.reason))
+            told: dict[str, Json] = {"refused": str(error)} if error.reason == REFUSED else {}
+            return Verdict(scores=Scores(**decided), unknown=dict.fromkeys(names, error.reason), evidence=told)
         return self._expect(decided, said, reply) if self.expects else Verdict(scores=Scores(**decided, **said))
 
     def _expect(self, decided: Mapping[str, float], said: Mapping[str, int], reply: ChatReply) -> Verdict:
@@ -113,7 +117,7 @@ class ModelJudge:
         return ChatRequest(
             model=who.name,
             revision=who.revision,
-            messages=judge_messages(candidate, names),
+            messages=judge_messages(candidate, names, self.edition),
             sampling=self.sampling,
             schema=schema_of(names),
             seed=seed,

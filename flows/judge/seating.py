@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from flows.judge.candidate import Judge
+from flows.judge.edition import EDITIONS, Edition
+from flows.judge.lenient import Lenient
 from flows.judge.model_judge import ModelJudge, Punctual, sampling_with_room
 from flows.judge.signals import SignalsJudge
 from flows.judge_settings import Floors, JudgeEntry, JudgeSettings
@@ -44,22 +46,36 @@ class Bench:
         }
 
 
-def seat_judge(entry: JudgeEntry, settings: JudgeSettings, model: ChatModel) -> Judge:
-    """The judge of an entry over its model."""
-    punctual = Punctual(model=model, seconds=settings.timeout)
+def seat_judge(
+    entry: JudgeEntry, settings: JudgeSettings, model: ChatModel, hashes: Collection[str] = frozenset()
+) -> Judge:
+    """The judge of an entry over its model: of the edition that has one of the `hashes`, else of the newest one."""
+    punctual = Punctual(model=Lenient(model), seconds=settings.timeout)
+    editions = [_seat(entry, punctual, edition) for edition in EDITIONS]
+    return next((judge for judge in editions if judge.sha256 in hashes), editions[0])
+
+
+def _seat(entry: JudgeEntry, model: ChatModel, edition: Edition) -> Judge:
     if entry.backend == "signals":
-        return SignalsJudge(name=entry.name, model=punctual)
+        return SignalsJudge(name=entry.name, model=model, edition=edition)
     return ModelJudge(
         name=entry.name,
-        model=punctual,
+        model=model,
         sampling=sampling_with_room(entry.sampling.model_dump()),
         expects=entry.expected_value,
+        edition=edition,
     )
 
 
-def seat_bench(settings: JudgeSettings, models: Mapping[str, ChatModel]) -> Bench:
-    """The judges that have models, each by the name of its judge, in the order of the settings."""
-    judges = tuple(seat_judge(entry, settings, models[entry.name]) for entry in settings.judges if entry.name in models)
+def seat_bench(
+    settings: JudgeSettings, models: Mapping[str, ChatModel], hashes: Collection[str] = frozenset()
+) -> Bench:
+    """The judges that have models, each by the name of its judge, in the order of the settings.
+
+    `hashes` are those of judges that are over, to be seated as they were.
+    """
+    entries = [entry for entry in settings.judges if entry.name in models]
+    judges = tuple(seat_judge(entry, settings, models[entry.name], hashes) for entry in entries)
     return Bench(judges=judges, repeats=settings.repeats, floors=settings.floors, chooses=settings.choose == "best")
 
 
@@ -74,10 +90,12 @@ class KnownModel:
         raise AssertionError(f"{self.identity.name} was to be named, not asked {request.key()}")
 
 
-def bench_of(settings: JudgeSettings, roles: Mapping[str, ModelIdentity]) -> Bench:
-    """The judges whose models are among some roles, to be named and not to be asked."""
+def bench_of(
+    settings: JudgeSettings, roles: Mapping[str, ModelIdentity], hashes: Collection[str] = frozenset()
+) -> Bench:
+    """The judges whose models are among some roles, to be named and not to be asked; `hashes` as for `seat_bench`."""
     known = {name: KnownModel(identity) for role, identity in roles.items() if (name := judge_of(role))}
-    return seat_bench(settings, known)
+    return seat_bench(settings, known, hashes)
 
 
 def family_of(name: str) -> frozenset[str]:

@@ -16,13 +16,13 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.judge.candidate import SCORES, Candidate, Line, Scores, Verdict
+from flows.judge.edition import NEWEST, Edition
 from flows.judge.rubric import rubric_sha256
 from models.chat import ChatModel, ChatRequest, ImagePart, Message, Part, Sampling, TextPart
 from models.errors import ContentError
 from models.identity import Json, ModelIdentity
 from storage.canonical import canonical_text, content_sha256
 
-SIGNALS_VERSION = "1"
 NOT_MEASURED = "not_measured"
 NOTHING_NAMED = "nothing_named"
 """Reasons: the picture carries no scene, or a text is missing; the text names nothing that could be drawn."""
@@ -71,6 +71,7 @@ class SignalsJudge:
 
     name: str
     model: ChatModel
+    edition: Edition = NEWEST
 
     @property
     def sha256(self) -> str:
@@ -79,7 +80,7 @@ class SignalsJudge:
         return content_sha256(
             {
                 "kind": "signals",
-                "version": SIGNALS_VERSION,
+                "version": self.edition,
                 "model": {"name": who.name, "revision": who.revision},
                 "cuts": [list(each) for each in cuts],
                 "rubric": rubric_sha256(),
@@ -100,7 +101,7 @@ class SignalsJudge:
 
     async def judge(self, candidate: Candidate, seed: int, line: Line) -> Verdict:
         """The verdict; errors other than unusable content pass through."""
-        decided = candidate.decided()
+        decided = candidate.decided(self.edition)
         left = [name for name in SCORES if name not in decided]
         if not left:
             return Verdict(scores=Scores(**decided))
@@ -157,7 +158,7 @@ def _shown(text: Against) -> float | str:
 
 
 def _together(answer: Against) -> float | str:
-    """The mean of both, rounded to whole levels; likeness alone where the answer names nothing."""
+    """The mean of both, the lower level where it lies between two; likeness alone where the answer names nothing."""
     share, likeness = _shown(answer), _level(answer.likeness, LIKENESS_CUTS)
     if isinstance(likeness, str) or isinstance(share, str):
         return likeness

@@ -56,8 +56,10 @@ def _chat(told: Mapping[str, Any], pictures: Pictures) -> ChatRequest:
     )
 
 
-def _part(told: Mapping[str, str], pictures: Pictures) -> Part:
-    return TextPart(told["text"]) if "text" in told else ImagePart(pictures[told["image_sha256"]])
+def _part(told: Mapping[str, Any], pictures: Pictures) -> Part:
+    if "text" in told:
+        return TextPart(told["text"])
+    return ImagePart(pictures[told["image_sha256"]], bare=bool(told.get("bare", False)))
 
 
 def _draw(told: Mapping[str, Any], _: Pictures) -> DrawRequest:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from flows.deriving import DERIVE, deriving_recipe
 from flows.judge.asked import JUDGE
 from flows.proposing import proposing_recipe
-from flows.recipe import Recipe, write_judging, write_recipe, write_selection
+from flows.recipe import Recipe, judges_named_in, write_judging, write_recipe, write_selection
 from flows.recipe_changes import compare, leaves
 from flows.redeciding import MOVE, RETHRESHOLD
 from flows.replay.differences import Difference
@@ -45,4 +45,4 @@ def _made_again(run: PastRun) -> Recipe:
         return deriving_recipe(run.settings)
     if run.start.kind in (MOVE, RETHRESHOLD, REVIEW):
         return write_selection(run.settings, run.roles["encoder"])
-    return write_recipe(run.settings, run.roles)
+    return write_recipe(run.settings, run.roles, judges_named_in(run.recipe))

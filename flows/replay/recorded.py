@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from flows.judge.seating import Bench, judge_of, seat_bench
+from flows.recipe import judges_named_in
 from flows.replay.past import PastRun
 from flows.studio import Cast
 from models.chat import ChatReply, ChatRequest
@@ -45,9 +46,9 @@ def _refuse(request: Json) -> NoReturn:
 
 
 def recorded_bench(run: PastRun) -> Bench:
-    """The judges of a run that is over."""
+    """The judges of a run that is over, of the edition that judged then."""
     models = {name: RecordedModel(identity) for role, identity in run.roles.items() if (name := judge_of(role))}
-    return seat_bench(run.settings.judge, models)
+    return seat_bench(run.settings.judge, models, judges_named_in(run.recipe))
 
 
 def recorded_cast(roles: Mapping[str, ModelIdentity]) -> Cast:

@@ -1,7 +1,9 @@
 """The templates that one topic's questions start from: none comes again before all were used. Pure, knows no lake."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from flows.topics.catalogue import Template
 
@@ -38,23 +40,40 @@ class Deck:
     """
 
     templates: Sequence[Template]
-    left: list[Template] = field(default_factory=list)
+    _left: list[str] = field(default_factory=list)
+    """Their ids, in order; `_weights` are theirs."""
+    _weights: list[int] = field(default_factory=list)
 
     def draw(self, seed: int, dialogue: Collection[str]) -> str:
-        """Draw by weight and take away; of those in the same `dialogue` none, while there are others."""
-        if not self.left:
-            self.left = list(self.templates)
-        fresh = [template for template in self.left if template.template_id not in dialogue] if dialogue else self.left
-        drawn = draw_template(fresh or self.left, seed)
-        self.left.remove(drawn)
-        return drawn.template_id
+        """Draw by weight, as `draw_template` does, and take away; of those in the same `dialogue` none, while there are
+        others."""
+        self._refill()
+        weights = self._weights.copy()
+        for template_id in dialogue:
+            if (place := self._find(template_id)) is not None:
+                weights[place] = 0
+        sums = list(accumulate(weights))
+        if not sums[-1]:
+            sums = list(accumulate(self._weights))
+        return self._take_away(bisect_right(sums, seed % sums[-1]))
 
     def take(self, used: Iterable[str]) -> None:
         """Take away what was drawn before, in that order; what is not among the templates any more is passed over."""
-        by_id = {template.template_id: template for template in self.templates}
         for template_id in used:
-            if template_id in by_id:
-                if not self.left:
-                    self.left = list(self.templates)
-                if by_id[template_id] in self.left:
-                    self.left.remove(by_id[template_id])
+            self._refill()
+            if (place := self._find(template_id)) is not None:
+                self._take_away(place)
+
+    def _refill(self) -> None:
+        if not self._left:
+            self._left = [template.template_id for template in self.templates]
+            self._weights = [template.weight for template in self.templates]
+
+    def _find(self, template_id: str) -> int | None:
+        """Where a template lies among what is left."""
+        place = bisect_left(self._left, template_id)
+        return place if self._left[place : place + 1] == [template_id] else None
+
+    def _take_away(self, place: int) -> str:
+        del self._weights[place]
+        return self._left.pop(place)

@@ -9,7 +9,7 @@ from flows.topics.branches import Branches, branch_key
 from flows.topics.wanted import Wanted
 
 MOST_NAMED = 5
-"""Branches that are named one by one."""
+"""Branches and quotas that are named one by one; of others it is said how many there are."""
 
 
 def tell_exhausted(
@@ -61,14 +61,18 @@ def _told_branches(
         "quota": "beyond a quota",
     }
     plain: list[str] = []
-    for key in empty["branch"].unique().sort():
-        counts = dict(empty.filter(pl.col("branch") == key)["cause"].value_counts().iter_rows())
+    told = 0
+    for key, counts in _causes(empty):
         said = [f"{counts[cause]} {words}" for cause, words in others.items() if cause in counts]
-        if said:
+        if not said:
+            plain.append(branches.shown[key])
+            continue
+        told += 1
+        if told <= MOST_NAMED:
             done = [f"{counts['done']} with {has}"] if "done" in counts else []
             yield f"no topic of {branches.shown[key]} is left: {', '.join([*done, *said])}"
-        else:
-            plain.append(branches.shown[key])
+    if told > MOST_NAMED:
+        yield f"no topic of {told - MOST_NAMED} branches more is left, for reasons like these"
     if plain and whole and not plan.only and len(plain) == empty["branch"].n_unique():
         yield f"every {'topic' if wanted.only_topics is None else 'one of the topics given'} has {has}"
     elif plain:
@@ -76,8 +80,25 @@ def _told_branches(
         yield f"every topic of {', '.join(plain[:MOST_NAMED])}{more} has {has}"
 
 
+def _causes(empty: pl.DataFrame) -> Iterator[tuple[str, dict[str, int]]]:
+    """Each branch, in order, with how many of its topics do not come any more for which cause."""
+    found: dict[str, dict[str, int]] = {}
+    for branch, cause, count in empty.group_by("branch", "cause").len().sort("branch", "cause").iter_rows():
+        found.setdefault(branch, {})[cause] = count
+    yield from found.items()
+
+
 def _told_quotas(told: pl.DataFrame, picks: pl.DataFrame, branches: Branches, plan: PlanSettings) -> Iterator[str]:
-    """A sentence for each quota that keeps topics out."""
+    """A sentence for each quota that keeps topics out; of the MOST_NAMED first, and one for the others."""
+    reached = list(_reached_quotas(told, picks, branches, plan))
+    yield from (f"the quota of {name} ({quota}) is reached" for name, quota in reached[:MOST_NAMED])
+    if more := len(reached) - MOST_NAMED if len(reached) > MOST_NAMED else 0:
+        yield f"so {'are' if more > 1 else 'is'} {more} quota{'s' if more > 1 else ''} more"
+
+
+def _reached_quotas(
+    told: pl.DataFrame, picks: pl.DataFrame, branches: Branches, plan: PlanSettings
+) -> Iterator[tuple[str, int]]:
     for name, quota in plan.quotas.items():
         key = branch_key(name)
         inside = pl.any_horizontal(pl.col("domain_key", "category_key") == key)
@@ -86,4 +107,4 @@ def _told_quotas(told: pl.DataFrame, picks: pl.DataFrame, branches: Branches, pl
         new = picks.filter(inside & (pl.col("slots") == 0)).height
         covered = told.filter(inside)[f"{column}_covered"].max() if out else None
         if isinstance(covered, int) and covered + new >= quota:
-            yield f"the quota of {branches.shown[key]} ({quota}) is reached"
+            yield branches.shown[key], quota

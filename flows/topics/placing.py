@@ -21,6 +21,8 @@ OWN_WORDS = 8
 DECIMALS = 6
 """To which similarities are rounded before they are compared: beyond, sums of floats differ between machines."""
 AT_ONCE = 4096
+CELLS = 2**24
+"""Names by categories at a time: 128 MiB of similarities, however many categories there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +54,9 @@ class Placer:
         """The category of each name, or None where none is near enough."""
         if not self._paths:
             return [None] * len(names)
+        step = max(1, min(AT_ONCE, CELLS // len(self._paths)))
         return [
-            placement
-            for start in range(0, len(names), AT_ONCE)
-            for placement in self._place(names[start : start + AT_ONCE])
+            placement for start in range(0, len(names), step) for placement in self._place(names[start : start + step])
         ]
 
     def _place(self, names: Sequence[str]) -> Iterator[Placement | None]:

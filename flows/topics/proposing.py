@@ -27,6 +27,10 @@ class Wish:
     def branch(self) -> str:
         return "/".join(part for part in (self.domain, self.category) if part)
 
+    def fewest_rounds(self) -> int:
+        """How often is asked when every name that comes is new."""
+        return -(-self.wanted // AT_ONCE)
+
     def rounds(self) -> int:
         """How often is asked at most: for twice as many names as are wanted, and a little."""
         return 2 * -(-self.wanted // AT_ONCE) + PATIENCE

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from flows.topics.alike import fold_name
 from flows.topics.catalogue import fold_space
 from flows.topics.incoming import UNSEEN
-from flows.topics.likeness import KnownNames, Nearest
+from flows.topics.likeness import KnownNames, Nearest, ReadNames
 
 MOST_WORDS, MOST_CHARACTERS = 8, 60
 SENTENCE_ENDS = (".", "!", "?", ":", ";")
@@ -35,17 +35,24 @@ class Sieve:
     """Knows the names of a lake, those that were proposed before and those that were refused; learns what passes."""
 
     def __init__(
-        self, *, known: Iterable[str], proposed: Iterable[str], refused: Iterable[str], branches: Iterable[str] = ()
+        self,
+        *,
+        known: Iterable[str],
+        proposed: Iterable[str],
+        refused: Iterable[str],
+        branches: Iterable[str] = (),
+        read: ReadNames | None = None,
     ) -> None:
         """`known` are the topics' names; of what is `refused` nothing is similar, the very name alone comes not again.
 
-        `branches` are names of categories and domains: they are no topics.
+        `branches` are names of categories and domains: they are no topics. What is reckoned of names is kept in `read`,
+        for the next sieve over nearly the same ones.
         """
-        known, proposed = list(known), list(proposed)
+        known, proposed, self._read = list(known), list(proposed), read or ReadNames()
         self._why = {fold_name(name): "no name" for name in branches}
         for names, why in ((refused, "refused"), (proposed, "proposed"), (known, "known")):
-            self._why |= {fold_name(name): why for name in names}
-        self._names = KnownNames([*known, *proposed])
+            self._why |= {self._read.fold(name): why for name in names}
+        self._names = KnownNames([*known, *proposed], self._read)
 
     def sift(self, name: str, alike: float) -> NewName | Removed:
         """Whether a name is new; then it is known from now on. What is as similar as `alike` is not new."""

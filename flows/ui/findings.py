@@ -11,6 +11,7 @@ from storage.lake import Lake
 from storage.query import query
 
 MOST_TOPICS = 30
+MOST_CATEGORIES = 30
 MOST_SAMPLES = 12
 MOST_PAIRS = 10
 MOST_FAILED = 5
@@ -28,7 +29,8 @@ class Some:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """A run: its row and counts, its topics, rounds by stage, repeats, failures, kept samples with their pictures.
+    """A run: its row and counts, its topics, its categories with what is left there, rounds by stage,
+    repeats, failures, kept samples with their pictures.
 
     `redundancy` has a row for the second turns of its dialogues, the third ones and so on: how many there are, and how
     many of them have a picture, caption or question that is an earlier one's from the similarities `alike_from` on.
@@ -41,6 +43,7 @@ class Findings:
     counts: Mapping[str, int]
     topics: Some
     new_topics: int
+    categories: Some
     rounds: Sequence[Record]
     repeats: Some
     redundancy: Sequence[Record]
@@ -60,6 +63,17 @@ SELECT topics.name, topics.category, topics.domain, firsts.run_id = '{run_id}' A
     count(*) FILTER (outcome = 'open') AS open
 FROM samples JOIN topics USING (topic_id) JOIN firsts USING (topic_id) WHERE samples.run_id = '{run_id}'
 GROUP BY ALL ORDER BY is_new DESC, topics.domain, topics.name
+"""
+
+_CATEGORIES = """
+WITH mine AS (
+    SELECT domain, category, count(*) FILTER (outcome = 'kept') AS kept,
+        count(*) FILTER (outcome = 'rejected') AS rejected, count(*) FILTER (outcome = 'duplicate') AS duplicate,
+        count(*) FILTER (outcome = 'failed') AS failed, count(*) FILTER (outcome = 'open') AS open
+    FROM samples JOIN topics USING (topic_id) WHERE samples.run_id = '{run_id}' GROUP BY ALL
+)
+SELECT mine.*, coverage.kept AS kept_in_all, coverage.topics, coverage.topics - coverage.covered AS untouched
+FROM mine JOIN coverage USING (domain, category) ORDER BY domain, category
 """
 
 _ROUNDS = """
@@ -128,6 +142,7 @@ def read_findings(lake: Lake, run_id: str) -> Findings:
         counts={name: run[name] for name in ("planned", *OUTCOMES)},
         topics=_some(topics, MOST_TOPICS),
         new_topics=sum(topic["is_new"] for topic in topics),
+        categories=_some(ask(_CATEGORIES), MOST_CATEGORIES),
         rounds=ask(_ROUNDS),
         repeats=_some(repeats, MOST_PAIRS),
         redundancy=ask(_REDUNDANCY, **alike_from),

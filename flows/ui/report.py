@@ -40,6 +40,7 @@ def _page(found: Findings, sheet: bytes | None) -> str:
         _head(found),
         _kept(found, sheet),
         _topics(found),
+        _categories(found),
         _rounds(found),
         _repeats(found),
         _within(found),
@@ -88,6 +89,23 @@ def _topics(found: Findings) -> Iterator[str]:
         for row in found.topics.first
     ]
     yield from _table(("topic", "in", "new", *outcomes), rows, numbers=len(outcomes))
+
+
+def _categories(found: Findings) -> Iterator[str]:
+    yield f"## Coverage: {found.categories.count} categories touched{_first(found.categories)}"
+    yield ""
+    outcomes = ("kept", "rejected", "duplicate", "failed", "open")
+    rows = [
+        (
+            as_text(" / ".join(part for part in (row["domain"], row["category"]) if part), 2 * SHORT),
+            *(str(row[name]) for name in outcomes),
+            str(row["kept_in_all"]),
+            f"{row['untouched']} of {row['topics']}",
+        )
+        for row in found.categories.first
+    ]
+    heads = ("category", *outcomes, "kept in the lake", "topics without samples")
+    yield from _table(heads, rows, numbers=len(heads) - 1)
 
 
 def _rounds(found: Findings) -> Iterator[str]:

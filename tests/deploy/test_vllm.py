@@ -13,6 +13,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,17 @@ def place(tmp_path: Path) -> Iterator[Mapping[str, str]]:
     }
 
 
+@contextmanager
+def started(script: str, place: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A start file at work, told to end at the latest when the test ends."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([FOLDER / script], env=place, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
 def diary(place: Mapping[str, str]) -> list[str]:
     path = Path(place["DIARY"])
     names = {place["CHAT_PORT"]: "chat", place["VISION_PORT"]: "vision"}
@@ -127,7 +139,7 @@ def diary(place: Mapping[str, str]) -> list[str]:
 
 
 def test_one_card_starts_each_server_only_when_the_one_before_sleeps_and_ends_both(place: Mapping[str, str]) -> None:
-    with subprocess.Popen([FOLDER / "one-card.sh"], env=place, stdout=subprocess.PIPE, text=True) as script:
+    with started("one-card.sh", place) as script:
         assert script.stdout
         said = [script.stdout.readline().strip() for _ in range(4)]
         script.send_signal(signal.SIGTERM)
@@ -158,9 +170,7 @@ def test_a_server_that_ends_before_it_is_healthy_ends_the_start(place: Mapping[s
 
 
 def test_a_server_that_ends_later_ends_the_others(place: Mapping[str, str]) -> None:
-    with subprocess.Popen(
-        [FOLDER / "two-cards.sh"], env=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as script:
+    with started("two-cards.sh", place) as script:
         assert script.stdout and script.stderr
         for _ in range(3):
             script.stdout.readline()

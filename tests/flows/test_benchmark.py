@@ -1,12 +1,13 @@
 """The benchmark at work: answers of a cast and of a folder, pictures of any kind, refusals, resuming, comparisons."""
 
+import hashlib
 import io
 import json
 import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -22,10 +23,12 @@ from flows.benchmark.comparing import Comparison, compare_runs
 from flows.benchmark.page import write_page
 from flows.benchmark.pictures import UnusablePicture, convert_picture, read_picture
 from flows.benchmark.questions import read_questions
+from flows.benchmark.reports import render_page
 from flows.benchmark.results import NUMBERS, ROWS, SCHEMA, Results, read_results, tell_scores, write_results
 from flows.benchmark.running import ANSWERS, BenchmarkOptions, run_benchmark
 from flows.cli.main import cli
 from flows.errors import UserError
+from flows.judge.seating import seat_bench
 from flows.seir.prompts import CRITIQUE_QUESTION, DRAFT_QUESTION
 from flows.settings import Settings, default_settings, parse_settings
 from flows.studio import Cast
@@ -34,6 +37,7 @@ from models.chat import ChatModel, ChatRequest
 from models.errors import ContentError, TerminalError
 from models.fakes import FakeChat, FakeEncoder, FakePainter
 from models.picture import LARGEST_SIDE, Picture
+from tests.flows.casts import fake_lake
 
 FIRST = [question.question_id for question in read_questions()[:6]]
 NEVER: Callable[[ChatRequest], Exception | None] = lambda _: None  # noqa: E731
@@ -261,6 +265,18 @@ def test_a_cast_answers_each_question_as_it_stands(tmp_path: Path, settings: Set
     assert all(isinstance(each, GivenAnswer) and each.picture and each.picture.width == 64 for each in found)
 
 
+def test_a_judge_that_a_build_would_ask_is_no_maker_of_what_it_judges(tmp_path: Path, settings: Settings) -> None:
+    class Seated(Panel):
+        async def __aenter__(self) -> Cast:
+            judge = settings.judge.judges[0].name
+            bench = seat_bench(settings.judge, {judge: await self.judge(0)})
+            return replace(await Panel.__aenter__(self), bench=bench)
+
+    run = run_benchmark(settings, BenchmarkOptions(name="s", out=tmp_path / "out", limit=1), studio=Seated())
+    assert set(run.told["models"]) == {"writer", "critic", "painter", "viewer"}
+    assert run.told["warnings"] == [], "nobody is kin to itself"
+
+
 def test_what_was_asked_is_not_asked_again(tmp_path: Path, settings: Settings) -> None:
     options = BenchmarkOptions(name="s", out=tmp_path / "out", limit=3)
     first = run_benchmark(settings, options, studio=Panel())
@@ -328,6 +344,46 @@ def test_rows_that_were_changed_are_no_result(tmp_path: Path) -> None:
         read_results(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"results_sha256": None}, "results_sha256"),
+        ({"judge": {"name": "j"}}, "judge.sha256"),
+        ({"name": 5}, "name"),
+        ({"warnings": "none"}, "warnings"),
+    ],
+)
+def test_a_result_that_is_malformed_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: object, why: str
+) -> None:
+    from flows.cli.main import main
+
+    write_results(tmp_path, made_run("a", [1]).rows, made_run("a", [1]).told)
+    told = json.loads((tmp_path / NUMBERS).read_text())
+    (tmp_path / NUMBERS).write_text(json.dumps({**told, **change}))  # type: ignore[dict-item]
+    monkeypatch.setattr("sys.argv", ["interlake", "benchmark", "compare", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert why in said and said.count("\n") == 1 and "run the benchmark anew" in said
+
+
+@pytest.mark.parametrize("data", [b"no parquet at all", None])
+def test_rows_that_are_no_such_table_are_no_result(tmp_path: Path, data: bytes | None) -> None:
+    run = made_run("a", [1])
+    write_results(tmp_path, run.rows, run.told)
+    if data is None:
+        buffer = io.BytesIO()
+        run.rows.drop("tcc").write_parquet(buffer)
+        data = buffer.getvalue()
+    told = json.loads((tmp_path / NUMBERS).read_text())
+    (tmp_path / ROWS).write_bytes(data)
+    (tmp_path / NUMBERS).write_text(json.dumps({**told, "results_sha256": hashlib.sha256(data).hexdigest()}))
+    with pytest.raises(UserError, match="run the benchmark anew"):
+        read_results(tmp_path)
+
+
 # Comparisons
 
 
@@ -388,6 +444,26 @@ def test_a_real_difference_is_told_from_chance() -> None:
     assert (same.paired.difference.value, same.paired.p, same.p_holm) == (0, 1, 1)
 
 
+def test_more_systems_are_told_apart_by_more_draws() -> None:
+    random = np.random.default_rng(1)
+    first = random.uniform(0, 3, 30)
+    runs = [made_run(f"s{number}", [*(first + number * random.uniform(0.1, 0.5, 30))]) for number in range(3)]
+    assert {row.paired.least_p for row in compared(*runs).differences} == {1 / 4801}
+    assert {row.paired.least_p for row in compared(*runs[:2]).differences} == {1 / 2001}
+
+
+def test_runs_of_other_numbers_of_questions_or_repeats_are_compared_and_it_is_said() -> None:
+    short, long = made_run("short", [1, 2]), made_run("long", [1, 2, 3])
+    found = compared(short, long)
+    (said,) = found.careful()
+    assert said.startswith("the runs were asked different numbers of questions") and "(short 2, long 3)" in said
+    assert found.json()["careful"] == [said]
+    assert "asked different numbers of questions" in write_page(found)
+    more = Results(told={**short.told, "repeats": 5}, rows=short.rows)
+    assert ["a different number of times" in each for each in compared(more, long).careful()] == [False, True]
+    assert list(compared(short, made_run("other", [4, 4])).careful()) == []
+
+
 def test_differences_are_on_questions_that_both_answered_and_that_are_known_of_both() -> None:
     one = made_run("a", [5, 5, 5, 5], problems={0: "no_answer"})
     row = compared(one, made_run("b", [0, None, 4])).differences[0]
@@ -429,6 +505,10 @@ def test_page_and_chart_say_it_whatever_a_system_is_called() -> None:
     page = write_page(found)
     assert "<b>" not in page and "](http" not in page
     assert len({row.count("|") - row.count("\\|") for row in page.splitlines() if row.startswith("| ")}) <= 3
+    html = render_page(found)
+    assert "<b>" not in html and "&lt;b&gt;" in html and "http://b" in html and "<a " not in html
+    assert all(f"<h2>{title}</h2>" in html for title in ("Scores", "Differences", "By domain", "By type"))
+    assert html.count("data:image/png;base64,") == 1 and 'src="http' not in html
     svg = draw_scores(found, kind="svg")
     assert svg == draw_scores(found, kind="svg") and b"$x_1$" in svg and b"_hidden" in svg
     assert draw_scores(found, kind="png").startswith(b"\x89PNG")
@@ -479,11 +559,33 @@ def test_commands_go_from_questions_to_a_table(tmp_path: Path, given: Path) -> N
         said = say("run", "--name", name, "--profile", "fake", "--answers", str(given), "--limit", "4", "--out", out)
         assert "2 of 4 questions answered; 2 not" in said and "tcc" in said
         assert (tmp_path / name / "report.md").read_text().startswith("# Benchmark")
+        assert f"<title>Benchmark: {name}</title>" in (tmp_path / name / "report.html").read_text()
     runs = (str(tmp_path / "one"), str(tmp_path / "two"))
     found = json.loads(say("compare", *runs, "--json", "--markdown", str(tmp_path / "c.md")))
     assert [row["n"] for row in found["differences"]] == [2] * 4
     assert "## Differences" in (tmp_path / "c.md").read_text()
     assert json.loads((tmp_path / "one" / NUMBERS).read_text())["judge"]["name"] == "stand-in"
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_flow_measures_a_system_by_the_judge_of_a_lake_and_leaves_the_lake_alone(
+    tmp_path: Path, given: Path
+) -> None:
+    from flows.benchmark_lake import benchmark_lake
+
+    lake = fake_lake(tmp_path / "lake")
+    before = lake.version()
+
+    def measure(out: Path) -> dict[str, object]:
+        return benchmark_lake(name="theirs", out=str(out), lake=str(lake.path), answers=str(given), limit=3)
+
+    told = measure(tmp_path / "out")
+    assert (told["name"], told["questions"], told["answered"]) == ("theirs", 3, 2)
+    assert read_results(tmp_path / "out").told == told
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"report.md", "report.html"}
+    with pytest.raises(UserError, match="lies in the lake"):
+        measure(lake.path / "out")
+    assert lake.version() == before and not (lake.path / "out").exists()
 
 
 def test_a_question_of_the_benchmark_becomes_no_topic(tmp_path: Path) -> None:

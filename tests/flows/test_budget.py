@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.asked import BuildOptions
+from flows.budget import Budget, BudgetUsed, Meter
 from flows.replay.replaying import Replaying, ReplayOptions
 from flows.standing import read_status
 from models.chat import ChatRequest
@@ -153,6 +154,21 @@ def test_seconds_end_a_build_as_well(tmp_path: Path) -> None:
     assert time.monotonic() - since < 5
     assert 0 < run.used()["calls"] < 20
     assert states(lake) == [("stopped", "budget")] * 2
+
+
+def test_a_meter_that_is_paused_counts_no_seconds_and_keeps_those_before() -> None:
+    now = [100.0]
+    meter = Meter(Budget(seconds=10), clock=lambda: now[0])
+    now[0] += 4
+    meter.pause()
+    now[0] += 1000
+    meter.go_on()
+    now[0] += 5
+    meter.admit()
+    assert meter.used() == {"calls": 1, "tokens": 0, "seconds": 9}
+    now[0] += 1
+    with pytest.raises(BudgetUsed):
+        meter.admit()
 
 
 def test_a_build_without_a_budget_says_nothing_of_one(straight: Lake, tmp_path: Path) -> None:

@@ -33,6 +33,22 @@ def draw_all(deck: Deck, seeds: Sequence[int], turns: int) -> list[str]:
     return drawn
 
 
+@given(some_templates(), st.lists(st.integers(0, 2**31 - 1), max_size=60), st.integers(1, 10))
+def test_a_deck_draws_what_drawing_from_what_is_left_one_by_one_draws(
+    templates: tuple[Template, ...], seeds: list[int], turns: int
+) -> None:
+    left: list[Template] = []
+    drawn: list[str] = []
+    for at, seed in enumerate(seeds):
+        left = left or list(templates)
+        dialogue = drawn[len(drawn) - at % turns :] if at % turns else []
+        fresh = [template for template in left if template.template_id not in dialogue]
+        one = draw_template(fresh or left, seed)
+        left.remove(one)
+        drawn.append(one.template_id)
+    assert draw_all(Deck(templates=templates), seeds, turns) == drawn
+
+
 @FEW
 @given(some_templates(), st.lists(st.integers(0, 2**31 - 1), max_size=60), st.integers(1, 10))
 def test_no_template_comes_again_before_all_were_used(

@@ -95,13 +95,23 @@ SHIPPED = {
     "audit-weekly": ("replay_lake", "flows/audit.py", "weekly", "0 8 * * 0", {"interlake", "audit"}),
     "judge-weekly": ("judge_lake", "flows/judge_lake.py", "weekly", "0 11 * * 0", {"interlake", "judge"}),
 }
+BY_HAND = {
+    "propose-topics": ("propose_topics", "flows/propose.py", {"interlake", "topics"}, {"under"}),
+    "derive-templates": ("derive_templates", "flows/derive_templates.py", {"interlake", "templates"}, {"file"}),
+    "benchmark": ("benchmark_lake", "flows/benchmark_lake.py", {"interlake", "benchmark"}, {"name", "out"}),
+}
+"""Without a schedule: what they ask for nobody knows beforehand."""
+FLOWS = {name: (flow, file, tags) for name, (flow, file, _, _, tags) in SHIPPED.items()} | {
+    name: (flow, file, tags) for name, (flow, file, tags, _) in BY_HAND.items()
+}
 PARAMETERS: dict[str, dict[str, str | int]] = {
+    **{name: {"lake": "./lake"} for name in BY_HAND},
     "build-nightly": {"lake": "./lake", "new_topics": 5, "samples_per_topic": 2},
     "maintain-weekly": {"lake": "./lake", "least": 64},
     "audit-weekly": {"lake": "./lake", "since": 0},
     "judge-weekly": {"lake": "./lake"},
 }
-every_deployment = pytest.mark.parametrize("name", SHIPPED)
+every_deployment = pytest.mark.parametrize("name", FLOWS)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +121,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         prefect("work-pool", "create", "interlake", "--type", "process", api=api)
         prefect("--no-prompt", "deploy", "--all", "--prefect-file", "deploy/prefect.yaml", api=api)
         said = {}
-        for name, (flow, *_) in SHIPPED.items():
+        for name, (flow, *_) in FLOWS.items():
             with urllib.request.urlopen(f"{api}/deployments/name/{flow}/{name}", timeout=30) as reply:
                 said[name] = reply.read().decode()
         yield said
@@ -122,13 +132,22 @@ def deployments(answers: dict[str, str]) -> dict[str, DeploymentResponse]:
     return {name: DeploymentResponse.model_validate_json(answer) for name, answer in answers.items()}
 
 
-@every_deployment
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_schedule_is_there_and_inactive(deployments: dict[str, DeploymentResponse], name: str) -> None:
     _, _, slug, cron, _ = SHIPPED[name]
     (only,) = deployments[name].schedules
     assert isinstance(only.schedule, CronSchedule)
     assert (only.slug, only.active) == (slug, False)
     assert (only.schedule.cron, only.schedule.timezone) == (cron, "UTC")
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_what_is_started_by_hand_has_no_schedule_and_a_form_that_asks_for_what_it_needs(
+    deployments: dict[str, DeploymentResponse], name: str
+) -> None:
+    form = deployments[name].parameter_openapi_schema
+    assert form is not None
+    assert (list(deployments[name].schedules), set(form["required"])) == ([], BY_HAND[name][-1])
 
 
 @every_deployment
@@ -145,7 +164,7 @@ def test_it_runs_in_the_workers_folder_and_names_no_path_of_this_machine(
     deployments: dict[str, DeploymentResponse], answers: dict[str, str], name: str
 ) -> None:
     deployment = deployments[name]
-    flow, file, *_ = SHIPPED[name]
+    flow, file, _ = FLOWS[name]
     assert deployment.entrypoint == f"{file}:{flow}"
     assert deployment.work_pool_name == "interlake"
     assert deployment.job_variables == {"working_dir": ".", "env": {"PREFECT_LOGGING_EXTRA_LOGGERS": "interlake"}}
@@ -178,7 +197,7 @@ def test_it_describes_itself_and_its_parameters_are_the_flows(
     deployments: dict[str, DeploymentResponse], name: str
 ) -> None:
     deployment = deployments[name]
-    assert deployment.description and "nactive" in deployment.description
-    assert set(deployment.tags) == SHIPPED[name][-1]
+    assert deployment.description and ("nactive" if name in SHIPPED else "Without a schedule") in deployment.description
+    assert set(deployment.tags) == FLOWS[name][-1]
     assert deployment.parameters == PARAMETERS[name]
     assert deployment.enforce_parameter_schema

@@ -25,7 +25,6 @@ from flows.judge.agreement import (
 from flows.judge.calibration import Figures, Opinion, Scored, calibrate, figures, is_held_out, score_items
 from flows.judge.candidate import SCORES
 from flows.judge.intervals import (
-    EXACT,
     FEWEST,
     Clusters,
     Estimate,
@@ -37,6 +36,7 @@ from flows.judge.intervals import (
     wilson,
 )
 from flows.judge.monotone import fit_monotone
+from flows.judge.sign_changes import DRAWS, EXACT, p_of_signs
 
 NAN = float("nan")
 FEW_EXAMPLES = settings(max_examples=25, deadline=None)
@@ -182,6 +182,38 @@ def test_the_p_value_of_few_pairs_is_scipys_exact_one(pair: tuple[Floats, Floats
         (second - first,), lambda away: away.sum(), permutation_type="samples", n_resamples=np.inf, vectorized=False
     )
     assert found.p == pytest.approx(theirs.pvalue, abs=1e-9)
+
+
+def chance_by_hand(sums: Sequence[int]) -> float:
+    """The two-sided chance of the total under changes of signs: ways to each total, counted in whole numbers."""
+    ways: dict[int, int] = {0: 1}
+    for each in sums:
+        spread: dict[int, int] = {}
+        for total, count in ways.items():
+            for moved in (total + each, total - each):
+                spread[moved] = spread.get(moved, 0) + count
+        ways = spread
+    return sum(count for total, count in ways.items() if abs(total) >= abs(sum(sums))) / 2.0 ** len(sums)
+
+
+@given(st.integers(1, 6), st.lists(st.integers(-15, 15), min_size=EXACT + 1, max_size=40))
+@FEW_EXAMPLES
+def test_the_p_value_of_many_whole_scores_is_exact_by_a_second_reckoning(parts: int, numbers: list[int]) -> None:
+    p, least = p_of_signs(np.array(numbers) / parts, seed=1)
+    assert p == pytest.approx(chance_by_hand(numbers), rel=1e-9)
+    assert least == 2.0 / 2 ** len(numbers)
+
+
+def test_of_many_comparisons_a_real_difference_is_told_though_scores_lie_on_no_grid() -> None:
+    """28 pairs of 8 systems by 4 scores: 2,000 draws could not tell one of them."""
+    away = np.random.default_rng(3).uniform(0.2, 0.8, 60)
+    p, least = p_of_signs(away, seed=1, comparisons=112)
+    assert p == least < 0.05 / 112 / 10
+    assert p_of_signs(away, seed=1, comparisons=112) == (p, least)
+    assert holm([p] * 112)[0] < 0.05 < holm([1 / (1 + DRAWS)] * 112)[0]
+    chance = np.random.default_rng(4).normal(0, 1, 60)
+    few, many = (p_of_signs(chance, seed=1, comparisons=number)[0] for number in (1, 112))
+    assert few == many > 0.05, "what is likely by chance is not drawn for any longer"
 
 
 @given(st.lists(st.floats(0, 1), max_size=8))

@@ -7,6 +7,7 @@ import pytest
 
 from flows.asked import BuildOptions
 from flows.judge.choosing import choose_round
+from flows.judge.findings import findings_table, read_findings
 from flows.recipe import write_recipe
 from flows.replay.replaying import ReplayOptions, replay_lake_at
 from flows.settings import Settings, read_settings
@@ -63,6 +64,14 @@ def test_a_sample_below_a_floor_is_rejected_with_its_evidence_and_the_rest_is_ke
     assert report.is_identical, report.differences
     one = replay_lake_at(lake.path, ReplayOptions(sample=min(below)))
     assert one.is_identical, one.differences
+
+
+def test_a_report_tells_kept_samples_from_those_that_a_floor_rejected(lake: Lake) -> None:
+    kept, rejected = read_findings(lake, lake.version())
+    assert (kept.samples, rejected.samples, kept.verdicts + rejected.verdicts) == ("kept", "not kept", 8)
+    its = kept.scores[-1].mean, rejected.scores[-1].mean
+    assert its[0] is not None and its[1] is not None and its[0] >= 3 > its[1], "a mean of both would be of neither"
+    assert {row["samples"] for row in findings_table([kept, rejected])} == {"kept", "not kept"}
 
 
 def test_what_a_build_had_judged_is_not_judged_again(lake: Lake) -> None:

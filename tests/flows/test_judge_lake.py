@@ -10,12 +10,15 @@ import pytest
 from flows.asked import BuildOptions
 from flows.errors import UserError
 from flows.judge import judging as judging_module
+from flows.judge import seating
 from flows.judge.findings import read_findings
 from flows.judge.judging import LOCK, Judged, JudgeOptions, open_judging
+from flows.regenerate.rebuilding import pictures_in
 from flows.replay.replaying import ReplayOptions, replay_lake_at
 from flows.settings import Settings
-from models.chat import ChatModel, ChatRequest
-from models.errors import TerminalError
+from flows.studio import Studio
+from models.chat import ChatModel, ChatRequest, ImagePart
+from models.errors import RefusedRequest, TerminalError
 from models.fakes import FakeChat
 from storage.errors import LakeBusy
 from storage.lake import Lake
@@ -116,6 +119,29 @@ def test_another_judge_and_another_setup_judge_beside_the_first(lake: Lake) -> N
     assert_replays(lake)
 
 
+def test_what_an_earlier_edition_of_judges_said_replays_and_the_newest_one_judges_beside_it(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = lake.path / "interlake.toml"
+    settings.write_text(settings.read_text() + "[judge.floors]\niq = 0\n")
+    with monkeypatch.context() as before:
+        before.setattr(seating, "EDITIONS", ("1",))
+        judge(lake, rounds=True)
+        grow(lake.path, BuildOptions(new_topics=1, samples_per_topic=1, turns=1), Studio)
+    old = [row for row in lake.rows(CallRow, lake.version()) if row.stage == "judge"]
+    assert old and not any('"bare"' in row.request for row in old)
+    assert_replays(lake)
+    judge(lake)
+    assert len({row.judge_sha256 for row in lake.rows(VerdictRow, lake.version())}) == 2
+    seen = [row for row in lake.rows(CallRow, lake.version()) if '"bare":true' in row.request]
+    assert len(seen) == 9, "a call for each kept turn"
+    assert {name for row in seen for name in pictures_in(row.request)} <= {
+        row.image_sha256 for row in lake.rows(TurnRow, lake.version())
+    }, "calls name pictures as the lake has them"
+    assert_fsck_finds_nothing(lake)
+    assert_replays(lake)
+
+
 def test_an_older_version_and_so_many_samples_can_be_judged(lake: Lake) -> None:
     older = lake.version().number
     grow(lake.path, BuildOptions(new_topics=1, samples_per_topic=1, turns=1))
@@ -158,6 +184,39 @@ def test_nonsense_leaves_nulls_that_are_counted_and_the_raw_reply(lake: Lake) ->
     assert {json.loads(row.response)["text"] for row in calls} == {'{"tcc": 5, "icc": 5, "iq": 5, "its": 9}'}
     assert query(lake, "SELECT avg(tcc), count(*) FROM verdicts").rows() == [(None, 8)]
     assert_replays(lake)
+
+
+def has_picture_of(turn: TurnRow) -> Callable[[ChatRequest], Exception | None]:
+    """A server that takes all but one picture."""
+
+    def refuse(request: ChatRequest) -> Exception | None:
+        shown = [part.picture.sha256 for part in request.messages[1].parts if isinstance(part, ImagePart)]
+        refusal = RefusedRequest("http://judge answered 400", said="answered 400: aspect ratio above 200")
+        return refusal if turn.image_sha256 in shown[-1:] else None
+
+    return refuse
+
+
+def test_one_picture_that_the_server_refuses_is_a_counted_null_with_its_words_and_stops_nobody(lake: Lake) -> None:
+    turn = next(iter(lake.rows(TurnRow, lake.version())))
+    judged = judge(lake, Chamber(fails=has_picture_of(turn)))
+    rows = [row for row in lake.rows(VerdictRow, lake.version()) if row.tcc is None]
+    assert (judged.verdicts, judged.unknown, [row.turn for row in rows]) == (8, 4, [turn.turn])
+    assert set(json.loads(rows[0].unknown).values()) == {"refused_request"}
+    assert json.loads(rows[0].evidence) == {"refused": "answered 400: aspect ratio above 200"}
+    (call,) = [row for row in lake.rows(CallRow, lake.version()) if row.error is not None]
+    assert (call.error, "above 200" in call.response) == ("refused_request", True)
+    (found,) = read_findings(lake, lake.version())
+    assert [each.unknown for each in found.scores] == [{"refused_request": 1}] * 4
+    assert_fsck_finds_nothing(lake)
+    assert_replays(lake)
+
+
+def test_a_server_that_refuses_whatever_it_is_sent_stops_the_run(lake: Lake) -> None:
+    with pytest.raises(RefusedRequest, match="no such parameter"):
+        judge(lake, Chamber(fails=lambda _: RefusedRequest("answered 400: no such parameter", said="400")))
+    assert list(lake.rows(VerdictRow, lake.version())) == []
+    assert judge(lake).unknown == 0, "and nothing of it was recorded as an answer"
 
 
 def test_a_judge_of_the_generators_family_is_warned_of(lake: Lake) -> None:

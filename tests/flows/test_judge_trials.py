@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -15,6 +16,8 @@ from flows.engine import Engine
 from flows.errors import UserError
 from flows.judge.alterations import ALTERATIONS, Source, blur, move_picture
 from flows.judge.calibrating import make_calibration
+from flows.judge.calibration import Opinion, calibrate, score_items
+from flows.judge.calibration_page import failure_lines
 from flows.judge.candidate import SCORES, Candidate, Exchange, Scores
 from flows.judge.confusion import Grid
 from flows.judge.controls import Controls, outcome_of, run_controls, try_judge
@@ -214,6 +217,20 @@ def test_items_of_other_origin_are_judged_directly_and_their_words_are_escaped(l
 def test_a_grid_counts_at_the_nearer_level_and_shows_what_is_unknown() -> None:
     counts = Grid(score="tcc", pairs=((2.5, 3.0), (2.4, 3.0), (0.0, None), (None, 5.0))).counts()
     assert (counts[3, 3], counts[3, 2], counts[6, 0], int(counts.sum())) == (1, 1, 1, 3)
+
+
+def test_a_page_says_why_there_is_no_interval_and_does_not_call_many_samples_few() -> None:
+    def said(count: int) -> str:
+        names = [str(number) for number in range(count)]
+        scores = {name: {"tcc": float(int(name) % 6)} for name in names}
+        opinions = {name: Opinion(scores=scores[name], unknown={}) for name in names}
+        ratings = {(name, "ann"): scores[name] for name in names}
+        scored = next(score_items(names, names, opinions, ratings, ["ann"]))
+        found = calibrate(scored, list(opinions.values()), 0)
+        return " ".join(failure_lines(SimpleNamespace(scores=[found])))  # type: ignore[arg-type]
+
+    assert "4 of the 10 samples that an interval takes are there" in said(4)
+    assert "its draws are all alike" in said(30) and "10 samples" not in said(30)
 
 
 # Controls

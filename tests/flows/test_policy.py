@@ -316,6 +316,17 @@ def test_a_branch_that_ran_out_is_told_while_others_go_on() -> None:
     assert choose(topics, 0).exhausted == ()
 
 
+def test_of_many_branches_and_quotas_the_first_are_named_and_the_others_counted() -> None:
+    domains = [f"D{number:03}" for number in range(300)]
+    topics = [a_topic(f"{domain}{n}", domain, "x") for domain in domains for n in range(2)]
+    told = choose(topics, 900, PlanSettings(quotas=dict.fromkeys(domains, 1))).exhausted
+    assert len(told) == 12 and max(map(len, told)) < 100
+    assert told[:2] == tuple(f"no topic of D00{n} is left: 1 with samples, 1 beyond a quota" for n in range(2))
+    assert told[5] == "no topic of 295 branches more is left, for reasons like these"
+    assert told[6:8] == ("the quota of D000 (1) is reached", "the quota of D001 (1) is reached")
+    assert told[-1] == "so are 295 quotas more"
+
+
 def test_quotas_and_weights_that_keep_topics_out_are_told() -> None:
     topics = [a_topic(f"{domain}{n}", domain, "x") for domain in "ABC" for n in range(3)]
     plan = PlanSettings(policy="weighted", weights={"C": 0}, quotas={"A": 1})

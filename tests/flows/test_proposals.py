@@ -1,8 +1,8 @@
 """Topics that the chat model proposes: what is new, who accepts it, kills, replay, and builds that run out."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,10 @@ from flows.proposals import Choice, decide, read_proposals
 from flows.proposing import Proposed
 from flows.replay.replaying import ReplayOptions, replay_lake_at
 from flows.settings import Settings
-from flows.topics.catalogue import TopicEntry
+from flows.topics.catalogue import TopicEntry, read_catalogue
+from flows.topics.likeness import ReadNames
+from flows.topics.sieve import Sieve
+from flows.topics.wordbook import Vectors, Wordbook
 from models.chat import ChatModel, ChatRequest
 from models.fakes import FakeChat
 from storage.lake import Lake
@@ -161,6 +164,10 @@ def test_a_build_that_runs_out_proposes_for_the_least_covered_categories_and_goe
     shown = preview_build(lake.path, options)
     assert [(each.branch, each.topics) for each in shown.plan.shortages] == [("Plants/Trees", 2)]
     assert "a build first has topics proposed: 2 for Plants/Trees" in list(shown.lines())
+    assert shown.proposing_calls == (1, 5 * 3) and shown.json()["proposing_calls"] == {"low": 1, "high": 15}
+    assert any(
+        "proposing takes 1 to 15 calls more; their tokens and seconds are unknown" in each for each in shown.lines()
+    )
     assert lake.version().number == 1, "a plan asks nobody"
     run = grow(lake.path, options)
     assert run.counts()["planned"] == run.counts()["kept"] == 6
@@ -170,6 +177,64 @@ def test_a_build_that_runs_out_proposes_for_the_least_covered_categories_and_goe
     assert_replays(lake)
     kinds = query(lake, "select kind, state from runs order by version").rows()
     assert kinds == [("propose", "finished"), ("build", "finished")]
+
+
+def test_names_are_read_once_for_all_categories_and_sifted_as_if_each_time_anew() -> None:
+    class Counting(Wordbook):
+        def __init__(self) -> None:
+            super().__init__()
+            self.texts: list[str] = []
+
+        def embed(self, texts: Sequence[str]) -> Vectors:
+            self.texts += texts
+            return super().embed(texts)
+
+    book, known = Counting(), [entry.name for entry in read_catalogue()[:300]]
+    read = ReadNames(book)
+    names = ["purple barn owls", known[7], "glass bridge", "old tram", "barn owl", "tram lines", known[200]]
+    accepted = [*known, "glass bridge"]
+    for there, proposed in ((known, ["paper boats"]), (accepted, ["paper boats", "old tram"]), (accepted[::-1], [])):
+        again = Sieve(known=there, proposed=proposed, refused=["paper kites"], read=read)
+        anew = Sieve(known=there, proposed=proposed, refused=["paper kites"])
+        assert [again.sift(name, 0.9) for name in names] == [anew.sift(name, 0.9) for name in names]
+    assert len(book.texts) == len(set(book.texts)) <= 300 + len(names) + 1
+
+
+def test_of_many_categories_the_first_are_named(tmp_path: Path) -> None:
+    topics = [TopicEntry(name=f"thing {n}", category=f"C{n:03}", domain="Things") for n in range(60)]
+    lake = fake_lake(tmp_path / "many", topics=topics)
+    options = BuildOptions(new_topics=300, samples_per_topic=1, turns=1, when_exhausted="propose")
+    (line,) = [each for each in preview_build(lake.path, options).lines() if "a build first has topics" in each]
+    assert line.count(" for Things/") == 10 and line.endswith(", and 200 for 50 categories more")
+    with pytest.raises(UserError, match=r"C019 and 40 more$"):
+        propose(lake, under="Things")
+    plan = replace(preview_build(lake.path, options).plan, proposed=tuple(f"line {n}" for n in range(30)))
+    assert "; line 9; 19 categories more; line 29" in plan.note()
+
+
+def asked_for_topics(lake: Lake) -> int:
+    return sum(row.stage == "propose" for row in lake.rows(CallRow, lake.version()))
+
+
+def test_what_a_build_proposes_counts_against_its_budget_and_the_next_build_asks_nothing_twice(tmp_path: Path) -> None:
+    settings = {"[run]": "[plan]\naccept_below = 1.0\n\n[run]"}
+    many = BuildOptions(new_topics=34, samples_per_topic=1, turns=1, when_exhausted="propose")
+    other, lake = (fake_lake(tmp_path / name, topics=ENTRIES, settings=settings) for name in ("other", "lake"))
+    whole, first, second = Troupe(), Troupe(), Troupe()
+    grow(other.path, many, whole)
+    run = grow(lake.path, replace(many, budget_calls=2), first)
+    assert len(first.asked) == 2 and run.used()["calls"] == 2
+    assert "the budget of 2 calls is used up before topics of" in run.plan.note()
+    kinds = query(lake, "select kind, state, reason from runs order by version").rows()
+    assert kinds == [("propose", "stopped", "budget"), ("build", "stopped", "budget")]
+    assert_fsck_finds_nothing(lake)
+    grow(lake.path, many, second)
+    assert not set(first.asked) & set(second.asked)
+    assert asked_for_topics(lake) == asked_for_topics(other) > 2
+    names = [{row.name for row in each.rows(TopicRow, each.version())} for each in (other, lake)]
+    assert names[0] == names[1]
+    assert_fsck_finds_nothing(lake)
+    assert_replays(lake)
 
 
 def test_two_builds_that_run_out_are_the_same_and_what_is_too_similar_waits_for_a_person(tmp_path: Path) -> None:

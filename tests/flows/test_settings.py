@@ -1,5 +1,6 @@
 """interlake.toml: every profile is whole, every mistake is one sentence, and what a place changes is no sample."""
 
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -103,6 +104,34 @@ def test_a_model_without_a_server_is_told_how_to_name_one() -> None:
     without = text[: text.index("[servers.")]
     with pytest.raises(SettingsError, match=r'add \[servers\."Qwen/Qwen2.5-7B-Instruct"\]'):
         parse_settings(without, Path(FILE))
+
+
+JUDGED = """
+[judge]
+timeout = {waits}
+[[judge.judges]]
+name = "sharp"
+backend = "server"
+model = "judges/eyes"
+licence = "MIT"
+[servers."judges/eyes"]
+urls = ["http://127.0.0.1:8001/v1"]
+timeout = 60
+"""
+
+
+@pytest.mark.parametrize("waits", ["60", "90.5"])
+def test_a_server_that_gives_up_no_later_than_its_judge_is_one_sentence_and_replays_do_not_mind(waits: str) -> None:
+    text = default_settings("fake")
+    text = text[: text.index("[[judge.judges]]")] if "[[judge.judges]]" in text else text
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(text + JUDGED.format(waits=waits), Path(FILE))
+    assert str(caught.value) == (
+        f'{FILE}: [servers."judges/eyes"] has a timeout of 60 seconds, and its judge sharp waits for {waits}: '
+        "make it longer than [judge] timeout"
+    )
+    assert Settings.model_validate(tomllib.loads(text + JUDGED.format(waits=waits))).judge.timeout == float(waits)
+    assert parse_settings(text + JUDGED.format(waits="59"), Path(FILE)).judge.timeout == 59
 
 
 def test_the_scene_viewer_goes_with_the_painter_whose_scenes_it_reads() -> None:

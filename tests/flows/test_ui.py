@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from flows.topics.catalogue import TopicEntry
 from flows.ui.announcing import EVENT, announced_versions
 from flows.ui.contact_sheet import contact_sheet
 from flows.ui.escaping import as_text
-from flows.ui.findings import read_findings
+from flows.ui.findings import Some, read_findings
 from flows.ui.live import KEY, UIProgress, live_progress
 from flows.ui.names import maintain_name, replay_name, rerun_name, rethreshold_name
 from flows.ui.report import MOST_BYTES, write_report
@@ -128,6 +129,23 @@ def test_a_report_tells_counts_topics_rounds_repeats_and_failures(tmp_path: Path
     rounds = query(lake, "SELECT count(*) AS n FROM iterations WHERE stage = 'image' AND round = 0")["n"][0]
     assert f"| image | 0 | {rounds} |" in page
     assert "## Failed" not in page
+
+
+def test_a_report_tells_what_the_run_did_to_each_category_and_what_is_left_there(tmp_path: Path) -> None:
+    pets = [TopicEntry(name=name, category="Pets", domain="Animals") for name in ("cats", "dogs", "goldfish")]
+    lake = fake_lake(tmp_path / "lake", topics=[*pets, TopicEntry(name="oaks", category="Trees", domain="Plants")])
+    grow(lake.path, BuildOptions(new_topics=1, samples_per_topic=1, turns=1))
+    second = BuildOptions(new_topics=2, samples_per_topic=2, turns=1)
+    found = read_findings(lake, grow(lake.path, second, Troupe(encoder=SameEncoder())).shop.run_id)
+    told = {row["category"]: row for row in found.categories.first}
+    assert sum(row["kept"] + row["duplicate"] for row in told.values()) == 4
+    assert {name: (row["topics"], row["untouched"]) for name, row in told.items()} == {"Pets": (3, 1), "Trees": (1, 0)}
+    assert sum(row["kept_in_all"] for row in told.values()) == 1 + found.counts["kept"]
+    page = write_report(found)
+    assert "## Coverage: 2 categories touched" in page and "| 1 of 3 |" in page and "| 0 of 1 |" in page
+    assert "## Coverage: 40 categories touched (the first 30)" in write_report(
+        replace(found, categories=Some(count=40, first=list(found.categories.first) * 15))
+    )
 
 
 def test_a_report_of_much_stays_small(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ LOOKED = ChatRequest(
     revision="1",
     messages=(
         Message.of("system", "Look."),
-        Message("user", (TextPart("which?"), ImagePart(PICTURE), ImagePart(OTHER))),
+        Message("user", (TextPart("which?"), ImagePart(PICTURE), ImagePart(OTHER, bare=True))),
         Message.of("assistant", "the first"),
     ),
     sampling=SAMPLING,

@@ -18,6 +18,7 @@ from storage.records import (
     DecisionRow,
     DuplicateRow,
     EmbeddingRow,
+    InquiryRow,
     IterationRow,
     ModelRow,
     RecipeRow,
@@ -102,6 +103,19 @@ def start_row(run_id: str, planned: int = 1) -> RunStartRow:
 
 def end_row(run_id: str, state: str = "finished") -> RunEndRow:
     return RunEndRow(state=state, reason=None, run_id=run_id, finished_at=NOON)
+
+
+def inquiry_row(inquiry_id: str) -> InquiryRow:
+    return InquiryRow(
+        inquiry_id=inquiry_id,
+        kind="propose",
+        subject="nature",
+        number=0,
+        about="{}",
+        based_on=1,
+        result="{}",
+        run_id="run1",
+    )
 
 
 def claim_row(sample_id: str, run_id: str, *, slot_id: str | None = None, turns: int = 2, retry: int = 0) -> ClaimRow:

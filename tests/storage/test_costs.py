@@ -18,6 +18,7 @@ from tests.storage.lakes import (
     claim_row,
     commit,
     decision_row,
+    inquiry_row,
     made_sample,
     make_lake,
     package,
@@ -77,6 +78,19 @@ def test_stages_outcomes_and_topics_each_add_up_to_the_lake(lake: Lake) -> None:
     open_ones = next(row for row in rows if row["name"] == "open")
     assert (open_ones["samples"], open_ones["calls"], open_ones["kept"]) == (1, 0, 1)
     assert [row["topic_id"] for row in rows if row["topic_id"]] == [topic_row().topic_id]
+
+
+def test_inquiries_are_in_the_lake_and_in_every_part_and_are_no_samples(lake: Lake) -> None:
+    calls = [a_call("c7", "q1", "propose", prompt_tokens=100), a_call("c8", "q1", "propose", prompt_tokens=100)]
+    commit(lake, package(inquiry_row("q1"), *calls, kind="inquiry"))
+    rows = read(lake, "SELECT * FROM costs")
+    assert (rows[0]["calls"], rows[0]["samples"], rows[0]["kept"], rows[0]["calls_per_kept"]) == (7, 3, 1, 7.0)
+    for part in ("stage", "outcome", "topic"):
+        for name in SUMS:
+            assert sum(row[name] for row in rows if row["part"] == part) == pytest.approx(rows[0][name])
+    found = {(row["part"], row["name"]): (row["samples"], row["calls"]) for row in rows if row["name"] != "all"}
+    assert found["outcome", "inquiry"] == found["topic", "inquiries"] == found["stage", "propose"] == (0, 2)
+    assert read(lake, "SELECT calls FROM costs_at(3) WHERE part = 'lake'") == [{"calls": 5}]
 
 
 def test_an_answer_taken_over_from_the_record_counts_once(lake: Lake) -> None:
