@@ -294,7 +294,7 @@ def test_a_choice_by_outcome_holds_to_the_end_and_after_an_interruption(tmp_path
     lake = fake_lake(tmp_path / "lake", settings={"turns = 2": "turns = 1"})
     fails = (lambda _: None) if outcome == "kept" else (lambda _: ContentError("blank_picture", "all one colour"))
     grow(lake.path, BuildOptions(new_topics=1, samples_per_topic=2), Troupe(painter_fails=fails))
-    change(lake, "answer = 3", "answer = 1")
+    change(lake, "question = 3", "question = 0")
     choice = Choice(outcomes=(outcome,))
     stopped_rerun(lake, choice)
     made = rerun(lake, choice, retire=True)
