@@ -17,7 +17,7 @@ from flows.opening import open_build
 from flows.reembedding import LOCK
 from flows.replay.replaying import ReplayOptions, replay_lake_at
 from flows.rerunning.choosing import Choice
-from flows.rethresholding import AskedThresholds, Rethresholded, preview_rethreshold, rethreshold
+from flows.rethresholding import SHOWN, AskedThresholds, Rethresholded, preview_rethreshold, rethreshold
 from flows.settings import FILE, read_settings
 from models.embedding import Embedding, EmbedRequest
 from models.fakes import FakeEncoder
@@ -325,4 +325,5 @@ def test_the_command_says_what_would_change_and_how_to_have_it(lake: Lake, inter
     code, out, _ = interlake(*asked, "--json")
     found = json.loads(out)
     assert (code, found["version"], found["is_due"], found["thresholds"]["image"]) == (0, None, True, 1.0)
-    assert found["shifts"]["back"]["count"] == len(found["shifts"]["back"]["examples"]) == found["duplicate_before"]
+    back = found["shifts"]["back"]
+    assert (back["count"], len(back["examples"])) == (found["duplicate_before"], min(back["count"], SHOWN))
