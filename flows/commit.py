@@ -48,7 +48,7 @@ class Committer:
         run_id = self._shop.run_id
         with writing(self._lake, purpose=f"commit of run {run_id[:8]}", timeout=self._shop.lock_timeout) as writer:
             head = writer.head
-            self._refuse_taken_over([slot.slot_id for slot, _ in batch.work], head)
+            self.refuse_taken_over([slot.slot_id for slot, _ in batch.work], head)
             self._index.catch_up(head)
             ruling = Ruling(kind="build", version=head.number + 1, encoder=self._encoder, duplicates=self._duplicates)
             decision = self._decide(batch, ruling)
@@ -67,13 +67,7 @@ class Committer:
         with writing(self._lake, purpose="a look at what is kept", timeout=self._shop.lock_timeout) as writer:
             self._index.catch_up(writer.head)
 
-    def _decide(self, batch: FinishedBatch, ruling: Ruling) -> Decision:
-        return decide(self._index.turns, batch.newcomers(), ruling.thresholds(), excused=batch.excused())
-
-    def _near(self, batch: FinishedBatch, ruling: Ruling, decision: Decision) -> Iterator[NearRow]:
-        return near_rows(self._index.turns, decision, ruling, self._review, excused=batch.excused())
-
-    def _refuse_taken_over(self, slot_ids: Sequence[str], head: Version) -> None:
+    def refuse_taken_over(self, slot_ids: Sequence[str], head: Version) -> None:
         """TakenOver when another run has claimed a slot of this one since; the index was read before that."""
         others = taken_over(self._lake, head, after=self._index.known, run_id=self._shop.run_id, slot_ids=slot_ids)
         if others:
@@ -81,3 +75,9 @@ class Committer:
                 f"run {min(others)[:8]} has taken over slots of run {self._shop.run_id[:8]}, which seemed dead; "
                 "nothing is lost, it makes them"
             )
+
+    def _decide(self, batch: FinishedBatch, ruling: Ruling) -> Decision:
+        return decide(self._index.turns, batch.newcomers(), ruling.thresholds(), excused=batch.excused())
+
+    def _near(self, batch: FinishedBatch, ruling: Ruling, decision: Decision) -> Iterator[NearRow]:
+        return near_rows(self._index.turns, decision, ruling, self._review, excused=batch.excused())

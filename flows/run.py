@@ -34,8 +34,6 @@ from storage.versions import Version
 
 SYNC_SECONDS = 1.0
 PUBLISH_SHARE = 20
-PUBLISH_FIRST_SECONDS = 1.0
-"""A run that ends sooner publishes the history at its end alone; who asks it before brings it up."""
 NAMED_TOPICS = 3
 
 
@@ -69,7 +67,7 @@ class Run:
         self._made: set[str] = set()
         self._finished: dict[int, _Made] = {}
         self.intake = Intake(room=cast.room, most=shop.settings.run.open_batches)
-        self._publish_again_at = time.monotonic() + PUBLISH_FIRST_SECONDS
+        self._publish_again_at = 0.0
         planned = len(plan.slots)
         start = Progress(run_id=shop.run_id, note=plan.note(), planned=planned, batches=len(self.batches))
         self.board = ProgressBoard(shop.folder, start)
@@ -171,8 +169,7 @@ class Run:
     def commit(self, number: int) -> Committed:
         """Commit a batch that was made; its calls are in the package then and leave the spool."""
         made = self._finished.pop(number)
-        # Read only now: the pictures of what waits for its turn would fill the memory.
-        batch = FinishedBatch(number=number, work=made.work, calls=made.tape.read_back())
+        batch = FinishedBatch(number=number, work=made.work, calls=self._read_back(number, made))
         committed = self._committer.commit(batch)
         path = self._spool_path(number)
         self._shelf.drop(path)
@@ -183,6 +180,14 @@ class Run:
         self.board.add(committed_batches=1, **Counter(committed.outcomes.values()))
         self._publish_now_and_then(committed.version)
         return committed
+
+    def _read_back(self, number: int, made: _Made) -> tuple[RecordedCall, ...]:
+        """The calls of a batch, read only now: the pictures of what waits for its turn would fill the memory."""
+        try:
+            return made.tape.read_back()
+        except FileNotFoundError:  # tidied away by a run that took this one for dead
+            self._committer.refuse_taken_over([slot.slot_id for slot in self.batches[number]], self.shop.lake.version())
+            raise
 
     def _publish_now_and_then(self, version: Version) -> None:
         """Bring the history up to date as often as that takes less than a twentieth of the time."""
