@@ -181,7 +181,7 @@ class Run:
         self._publish_now_and_then(committed.version)
         return committed
 
-    def _read_back(self, number: int, made: _Made) -> tuple[RecordedCall, ...]:
+    def _read_back(self, number: int, made: _Made) -> list[RecordedCall]:
         """The calls of a batch, read only now: the pictures of what waits for its turn would fill the memory."""
         try:
             return made.tape.read_back()
