@@ -31,7 +31,8 @@ from tests.vllm_server.lakes import (
 )
 from tests.vllm_server.servers import CHAT, VIEWER, VllmServer
 
-KILLED_AFTER = 8  # answers of the chat model: some samples are begun by then, and none of them is done
+TWO = ("--new-topics", "1", "--samples-per-topic", "2", "--turns", "1")
+KILLED_AFTER = 5  # answers of the chat model: the samples are begun by then, and none of them is done
 SHAPES = (QuestionReply, AnswerReply, CaptionReply, Critique)
 
 
@@ -135,7 +136,7 @@ def assert_went_on(
     """The build is finished, and the second life of the server answered just what the first one had not."""
     lake = Lake.open(path)
     assert_conserved(lake)
-    assert query(lake, "SELECT state, planned, open FROM runs").rows() == [("finished", 4, 0)]
+    assert query(lake, "SELECT state, planned, open FROM runs").rows() == [("finished", 2, 0)]
     calls = committed_calls(path)
     assert len({row.call_id for row in calls}) == len(calls)
     texts, views = asked_of(calls, CHAT.name), asked_of(calls, VIEWER.name)
@@ -155,7 +156,7 @@ def building(path: Path, said: Path) -> Iterator[tuple[subprocess.Popen[bytes], 
     """A build that goes on meanwhile, and how far it is; killed in the end if it still runs."""
     with said.open("wb") as out:
         build = subprocess.Popen(
-            [COMMAND, "build", "--lake", path, *FOUR],
+            [COMMAND, "build", "--lake", path, *TWO],
             env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
