@@ -104,7 +104,7 @@ def _row(built: Built, judged: Judged, sizes: Sizes) -> str:
 def _tell(built: Built, judged: Judged, sizes: Sizes, mean: float) -> None:
     told = summarise(built.calls)
     click.echo(
-        f"{built.kept} kept; batches of {sizes.batch}, {sizes.open_batches} open; "
+        f"{built.kept} kept; batches of {sizes.batch}, {sizes.open_batches or 'as many as there is room for'} open; "
         f"mean latency {told['mean_latency']:.3f} s, "
         f"answered {1000 * judged.late:.1f} ms later than meant; at most {told['peak']:.0f} in flight; "
         f"no schedule can be under {judged.bound:.1f} s; last call after "
