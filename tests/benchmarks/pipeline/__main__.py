@@ -39,8 +39,10 @@ def _read(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--mean", type=float, default=1.0, help="mean latency in seconds, in the part latency")
     parser.add_argument("--at-once", type=int, default=256, help="calls in flight")
-    parser.add_argument("--batch", type=int, help="samples in a batch; without it 8, or 125 in zero")
-    parser.add_argument("--open-batches", type=int, help="batches at work; without it as many as models have room for, or 16 in zero")
+    parser.add_argument("--batch", type=int, help="samples in a batch; without it 32, or 125 in zero")
+    parser.add_argument(
+        "--open-batches", type=int, help="batches at work; without it as there is room for, or 16 in zero"
+    )
     parser.add_argument("--peers", nargs="+", default=[], help="tools by name, in the part peers; without it all")
     parser.add_argument("--zero-rows", type=int, default=1000, help="rows without latency, in the part peers")
     parser.add_argument("--repeats", type=int, default=1, help="builds of each size")
@@ -64,7 +66,7 @@ def _run_part(part: str, asked: argparse.Namespace) -> bool:
     sizes = [
         Sizes(
             samples=samples,
-            batch=asked.batch or (8 if is_latency else 125),
+            batch=asked.batch or (32 if is_latency else 125),
             open_batches=asked.open_batches or (None if is_latency else 16),
             at_once=asked.at_once,
         )
