@@ -91,7 +91,7 @@ WITNESSES = {
     "rows of Prefect's log": "wants another key",
     "rows of Prefect's flow_run_state": "wants another key",
     "output": "wants another key",
-    "logs": TOPIC,
+    "logs": "HTTP Request",  # that of what Prefect asks its server; models are asked without a word in the logs
 }
 """What stands in a kind of places: where it is found, the key would have been."""
 
