@@ -40,15 +40,8 @@ class Intake:
             self._unwritten[number] -= 1
             self._changed.notify_all()
 
-    def end(self, number: int, *, is_made: bool) -> None:
-        """A batch was made, or never will be: then nothing more is begun."""
-        with self._changed:
-            self._unwritten.pop(number, None)
-            self._is_over = self._is_over or not is_made
-            self._changed.notify_all()
-
     def stop(self) -> None:
-        """Nothing more is begun."""
+        """Nothing more is begun: a batch could not be made, or the run ends."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()

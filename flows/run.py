@@ -132,6 +132,15 @@ class Run:
 
         Errors of models pass through. What was answered by then is in the spool, where the next build finds it.
         """
+        is_made = False
+        try:
+            is_made = self._make(number)
+        finally:
+            if not is_made:
+                self.intake.stop()  # nothing is begun behind a batch that failed, or stays open
+        return is_made
+
+    def _make(self, number: int) -> bool:
         if self._closed:  # or a spool would be made in a folder that is tidied away
             raise CancelledError("the run has ended")
         slots = self.batches[number]
@@ -161,10 +170,6 @@ class Run:
             spool.close()
         self._finished[number] = _Made(tuple(zip(slots, dialogues, strict=True)), tape)
         return True
-
-    def has_made(self, number: int) -> bool:
-        """Whether a batch waits to be committed."""
-        return number in self._finished
 
     def commit(self, number: int) -> Committed:
         """Commit a batch that was made; its calls are in the package then and leave the spool."""

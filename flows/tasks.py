@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from queue import Queue
 
@@ -94,14 +93,9 @@ def _begin_all(run: Run, begun: "Queue[_Begun | None]") -> None:
                 break
             run.intake.begin(number, len(run.batches[number]))
             made = make_batch.submit(run, number, run.label(number))
-            made.add_done_callback(partial(_tell_end, run, number))
             begun.put(_Begun(number=number, made=made))
     finally:
         begun.put(None)
-
-
-def _tell_end(run: Run, number: int, _: PrefectFuture[bool]) -> None:
-    run.intake.end(number, is_made=run.has_made(number))
 
 
 @task(task_run_name="embed {label}", cache_policy=NO_CACHE, persist_result=False)

@@ -69,14 +69,6 @@ def test_a_batch_that_is_begun_again_counts_once() -> None:
     assert intake.wait_for_room()
 
 
-def test_nothing_is_begun_behind_a_batch_that_failed() -> None:
-    intake = intake_of(16)
-    intake.begin(0, 4)
-    intake.end(0, is_made=False)
-    assert intake.has_room()
-    assert not intake.wait_for_room()
-
-
 def test_batches_that_are_large_for_their_models_overlap_all_the_same() -> None:
     intake = intake_of(8)
     intake.begin(0, 64)
@@ -97,7 +89,8 @@ def test_whoever_waits_hears_of(what: Callable[[Intake], None], *, is_room: bool
     heard: list[bool] = []
     waiting = threading.Thread(target=lambda: heard.append(intake.wait_for_room()))
     waiting.start()
-    intake.end(1, is_made=True)
+    for _ in range(8):
+        intake.write(1)
     what(intake)
     waiting.join(30)
     assert heard == [is_room]
