@@ -43,7 +43,7 @@ E2E_TESTS := tests/e2e
 ELSEWHERE := $(if $(filter-out lake ./lake,$(LAKE)), --lake "$(LAKE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help kernel demo up down test test-long test-reproduction test-faults test-e2e test-models test-vllm test-vllm-batches storm bench-lake bench-record bench-prefect bench-pipeline bench-dedup bench-topics bench-gallery train-clip lint lock clean
+.PHONY: help kernel demo environments up down test test-long test-reproduction test-faults test-e2e test-models test-vllm test-vllm-batches storm bench-lake bench-record bench-prefect bench-pipeline bench-dedup bench-topics bench-gallery train-clip lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -180,6 +180,9 @@ test-e2e: $(READY) $(BROWSER_READY) $(KERNEL)
 
 storm: $(READY)
 	$(BIN)/python -m tests.faults.storm --seconds $(STORM_SECONDS) $(if $(SEED),--seed $(SEED))
+
+# What the suites of torch and of vLLM need, which is slow to come.
+environments: $(MODELS_READY) $(VLLM_READY)
 
 test-models: $(MODELS_READY)
 	$(MODELS_BIN)/pytest -v --durations=10 $(TORCH_TESTS)

@@ -1,6 +1,6 @@
 """The view `coverage` of the history: topics, slots by outcome and use of templates, a row for each category."""
 
-_COVERAGE = """
+_STANDING = """
 WITH given_up AS (
     SELECT sample_id, max(version) AS given_up_at FROM {source}main.decisions
     WHERE kind = 'rerun' AND reason = 'abandoned' AND version <= {upto} GROUP BY sample_id
@@ -9,11 +9,15 @@ WITH given_up AS (
     FROM {source}main.claims LEFT JOIN given_up USING (sample_id)
     WHERE version <= {upto} AND (given_up_at IS NULL OR version > given_up_at)
     QUALIFY row_number() OVER (PARTITION BY slot_id ORDER BY version DESC, line DESC) = 1
-), known AS (
+)
+SELECT held.topic_id, held.slot_id, sample_id, coalesce(outcome, 'open') AS outcome
+FROM held LEFT JOIN {samples} USING (sample_id)
+"""
+_COVERAGE = """
+WITH known AS (
     SELECT topic_id, domain, category FROM {source}main.topics WHERE version <= {upto}
 ), standing AS (
-    SELECT domain, category, held.topic_id, held.slot_id, held.sample_id, coalesce(outcome, 'open') AS outcome
-    FROM held JOIN known USING (topic_id) LEFT JOIN {samples} USING (sample_id)
+    SELECT domain, category, stands.* FROM ({standing}) AS stands JOIN known USING (topic_id)
 ), slots AS (
     SELECT domain, category, count(DISTINCT topic_id) AS covered, count(*) AS slots,
         count(*) FILTER (outcome = 'kept') AS kept, count(*) FILTER (outcome = 'rejected') AS rejected,
@@ -44,4 +48,13 @@ def coverage_sql(upto: str, samples: str, *, source: str = "") -> str:
     `samples` and `source` as for `costs_sql`. A slot counts by its latest claim that was not given up. Templates are
     those of the turns of kept samples; their entropy is in bits, null where nothing is kept.
     """
-    return _COVERAGE.format(upto=upto, samples=samples, source=source)
+    standing = standing_sql(upto, samples, source=source)
+    return _COVERAGE.format(upto=upto, source=source, standing=standing)
+
+
+def standing_sql(upto: str, samples: str, *, source: str = "") -> str:
+    """A row for each slot by its latest claim that was not given up: topic_id, slot_id, sample_id, outcome.
+
+    `upto`, `samples` and `source` as for `coverage_sql`; the outcome is `open` until a decision closes the slot.
+    """
+    return _STANDING.format(upto=upto, samples=samples, source=source)

@@ -9,7 +9,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 12.0, 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """A mark on an axis."""
+    """A label on an axis and where it is, in units of the picture."""
 
     at: float
     label: str

@@ -9,16 +9,25 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from flows.gallery.page import Gallery
-from flows.gallery.snapshot import Record
-from flows.standing import read_coverage
+from flows.gallery.snapshot import Record, Snapshot
 from flows.topics.branches import NO_CATEGORY, NO_DOMAIN
+from flows.topics.catalogue import read_templates
+from flows.topics.coverage import OUTCOMES, cover
+from flows.topics.lake_templates import read_lake_templates
 from flows.topics.squarify import Box, squarify
+from storage.coverage import standing_sql
 
 WIDTH, HEIGHT = 1200.0, 620.0
 """Of the map of boxes, in units of its own."""
 LETTER = 7.4
 """Units that a letter takes."""
 HEAD = 20.0
+_TOPICS = f"""
+SELECT topic_id, name, category, domain, count(slot_id) AS slots,
+    {", ".join(f"count(*) FILTER (outcome = '{outcome}') AS {outcome}" for outcome in OUTCOMES)}
+FROM topics LEFT JOIN {{standing}} USING (topic_id) GROUP BY topic_id, name, category, domain
+"""
+_TURNS = "SELECT topic_id, template_id FROM {standing} JOIN turns USING (sample_id) WHERE outcome = 'kept'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +48,7 @@ def routes(gallery: Gallery) -> list[Route]:
     def show(request: Request) -> Response:
         snapshot, under = gallery.snapshot(), request.query_params.get("under", "")[:200]
         depth = 1 + (1 + min(under.count("/"), 1) if under else 0)
-        key = ("coverage", under)
-        table = snapshot.once(key, lambda: read_coverage(gallery.lake.path, depth=max(depth, 2), under=under))
+        table = snapshot.once(("coverage", under), lambda: cover_shown(snapshot, depth=max(depth, 2), under=under))
         rows = table.filter(pl.col("depth") == depth).to_dicts()
         whole = table.filter(pl.col("depth") == 0).to_dicts()
         return gallery.render(
@@ -59,6 +67,19 @@ def routes(gallery: Gallery) -> list[Route]:
         )
 
     return [Route("/coverage", show)]
+
+
+def cover_shown(snapshot: Snapshot, *, depth: int, under: str = "") -> pl.DataFrame:
+    """How far the topics are covered, as `flows.standing.read_coverage` tells it, from the history that is open."""
+    standing = snapshot.keep("standing", standing_sql(str(snapshot.number), "main.samples"))
+    derived = read_lake_templates(snapshot.lake, snapshot.version())
+    return cover(
+        snapshot.frame(_TOPICS.format(standing=standing)),
+        snapshot.frame(_TURNS.format(standing=standing)),
+        templates=len(read_templates()) + len(derived),
+        depth=depth,
+        under=under,
+    )
 
 
 def _way(under: str) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ grown, a newer snapshot is made beside the present one, which serves until then.
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -22,13 +22,15 @@ from storage.versions import Version, head_number
 Record: TypeAlias = Mapping[str, Any]
 T = TypeVar("T")
 
-MEMORY = "256MB"
+MEMORY = "128MB"
 """What DuckDB may keep in memory; beyond, it uses a scratch folder."""
 THREADS = 2
 PATIENCE = 0.15
 """Seconds that a page waits for a newer snapshot before it shows the present one."""
 SPARING = 20
 """A newer snapshot is made only after so many times what the last one took: it costs a twentieth of the time."""
+LAG = 20.0
+"""Seconds for which the file is left to whoever writes into the lake, and brings it up as well."""
 
 SCORES = ("tcc", "icc", "iq", "its")
 
@@ -117,9 +119,10 @@ def _open(lake: Lake) -> Connection:
     """The published file, read-only, with the cards, and out of reach of everything else."""
     connection = open_published(lake)
     connection.execute(f"SET memory_limit = '{MEMORY}'")
-    connection.execute(f"SET threads = {THREADS}")
     connection.execute("SET temp_directory = $folder", {"folder": tempfile.gettempdir()})
+    connection.execute("SET threads = 1")  # of whoever looks meanwhile is the other processor
     connection.execute(_CARDS)
+    connection.execute(f"SET threads = {THREADS}")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
@@ -130,16 +133,16 @@ class Shelf:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self._seen = self._mark()
         self._lock = threading.Lock()
         self._due = 0.0
         self._worker: threading.Thread | None = None
         self._publish(timeout=30.0)
+        self._seen = self._mark()
         self._snapshot = Snapshot(lake)
 
     def present(self) -> Snapshot:
-        """The snapshot to show; waits a moment for a newer one where the lake has grown."""
-        worker = self._start() if self._mark() != self._seen else None
+        """The snapshot to show; waits a moment for a newer one where there is something newer to show."""
+        worker = self._start() if self._mark() != self._seen or self._is_left_behind() else None
         if worker:
             worker.join(PATIENCE)
         return self._snapshot
@@ -149,16 +152,23 @@ class Shelf:
         worker = self._worker
         if worker:
             worker.join()
-        self._renew()
+        self._renew(is_urgent=True)
         return self._snapshot
 
-    def _mark(self) -> Sequence[int]:
-        """What changes when there is something newer to be shown."""
+    def _mark(self) -> tuple[int, int] | None:
+        """What changes when the file does; None while there is none."""
         try:
             found = history_path(self._lake).stat()
         except FileNotFoundError:
-            return (head_number(self._lake.versions),)
-        return head_number(self._lake.versions), found.st_ino, found.st_mtime_ns
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def _is_left_behind(self) -> bool:
+        """Whether the lake has a newer version than is shown, and nobody has brought up the file for a while."""
+        if head_number(self._lake.versions) <= self._snapshot.number:
+            return False
+        mark = self._mark()
+        return mark is None or abs(time.time() - mark[1] / 1e9) > LAG
 
     def _start(self) -> threading.Thread | None:
         """A thread that makes a newer snapshot, unless that was done just now."""
@@ -170,10 +180,11 @@ class Shelf:
                 self._worker.start()
             return self._worker
 
-    def _renew(self) -> None:
+    def _renew(self, *, is_urgent: bool = False) -> None:
         start = time.monotonic()
         try:
-            self._publish(timeout=0.0)
+            if is_urgent or self._is_left_behind():
+                self._publish(timeout=0.0)
             mark = self._mark()
             self._snapshot, self._seen = Snapshot(self._lake), mark
         except (duckdb.Error, OSError):

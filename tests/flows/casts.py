@@ -1,10 +1,13 @@
 """Casts for tests: shipped stand-ins that are told what to do wrong, and lakes that are built with them."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+
+import numpy as np
 
 from flows.asked import BuildOptions
 from flows.lakes import make_lake
@@ -17,6 +20,7 @@ from flows.studio import Cast
 from flows.topics.catalogue import TopicEntry
 from models.chat import ChatRequest
 from models.drawing import DrawRequest
+from models.embedding import Embedding, EmbedRequest
 from models.fakes import FakeChat, FakeEncoder, FakePainter
 from storage.lake import Lake
 from storage.turns_index import INDEX_FROM
@@ -55,6 +59,17 @@ class Troupe:
     def _noted_drawing(self, request: DrawRequest) -> Exception | None:
         self.asked.append(request.key())
         return self.painter_fails(request)
+
+
+class GradedEncoder(FakeEncoder):
+    """Sees all subjects alike, some more and some less: cosines lie between about 0.2 and 0.98."""
+
+    async def embed(self, request: EmbedRequest) -> Embedding:
+        seen = await super().embed(request)
+        subject = request.subject if isinstance(request.subject, str) else request.subject.sha256
+        weight = (0.7, 1.5, 3.0, 6.0)[hashlib.sha256(subject.encode()).digest()[0] % 4]
+        vector = seen.vector + weight * np.eye(1, self.dims, dtype=np.float32)[0]
+        return Embedding(vector=(vector / np.linalg.norm(vector)).astype(np.float32))
 
 
 def fake_lake(

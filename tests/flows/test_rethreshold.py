@@ -1,12 +1,10 @@
 """Other thresholds: the lake that was decided anew is the lake that was built with them, and nothing else changes."""
 
-import hashlib
 import json
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from flows.ancestry import read_ancestry
@@ -19,14 +17,12 @@ from flows.replay.replaying import ReplayOptions, replay_lake_at
 from flows.rerunning.choosing import Choice
 from flows.rethresholding import SHOWN, AskedThresholds, Rethresholded, preview_rethreshold, rethreshold
 from flows.settings import FILE, read_settings
-from models.embedding import Embedding, EmbedRequest
-from models.fakes import FakeEncoder
 from storage.errors import LakeBusy
 from storage.kept_rows import kept_vectors
 from storage.lake import Lake
 from storage.lock import hold
 from storage.query import query
-from tests.flows.casts import Troupe, assert_fsck_finds_nothing, fake_lake, grow, maintain
+from tests.flows.casts import GradedEncoder, Troupe, assert_fsck_finds_nothing, fake_lake, grow, maintain
 from tests.flows.conftest import Interlake
 from tests.flows.eventful_lake import change_settings, make_again
 
@@ -43,17 +39,6 @@ OTHERS = (
     AskedThresholds(image=0.99, text=0.7, policy="either"),
 )
 NONE_SAME = AskedThresholds(image=1.0, text=1.0)
-
-
-class GradedEncoder(FakeEncoder):
-    """Sees all subjects alike, some more and some less: cosines lie between about 0.2 and 0.98."""
-
-    async def embed(self, request: EmbedRequest) -> Embedding:
-        seen = await super().embed(request)
-        subject = request.subject if isinstance(request.subject, str) else request.subject.sha256
-        weight = (0.7, 1.5, 3.0, 6.0)[hashlib.sha256(subject.encode()).digest()[0] % 4]
-        vector = seen.vector + weight * np.eye(1, self.dims, dtype=np.float32)[0]
-        return Embedding(vector=(vector / np.linalg.norm(vector)).astype(np.float32))
 
 
 def make(path: Path, asked: AskedThresholds) -> Lake:

@@ -1,12 +1,9 @@
 """Lakes for the gallery to show: stand-ins that write hostile texts, repeats, questions, failures, verdicts."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-
-import numpy as np
 
 from flows.asked import BuildOptions
 from flows.settings import Settings
@@ -14,12 +11,11 @@ from flows.studio import Cast
 from flows.topics.catalogue import TopicEntry
 from models.chat import ChatRequest
 from models.drawing import DrawRequest
-from models.embedding import Embedding, EmbedRequest
 from models.errors import ContentError
-from models.fakes import FakeChat, FakeEncoder, FakePainter
+from models.fakes import FakeChat, FakePainter
 from models.minimal_json import minimal_json
 from storage.lake import Lake
-from tests.flows.casts import fake_lake, grow
+from tests.flows.casts import GradedEncoder, fake_lake, grow
 from tests.flows.test_judge_lake import judge
 
 HOSTILE = (
@@ -33,17 +29,6 @@ HOSTILE = (
 """What a model or a list of topics may say, each to be shown as text and no more."""
 
 NOUNS = ("heron", "lantern", "bridge", "teapot", "glacier", "violin", "harbour", "cactus", "tram", "kite")
-
-
-class GradedEncoder(FakeEncoder):
-    """Sees all subjects alike, some more and some less."""
-
-    async def embed(self, request: EmbedRequest) -> Embedding:
-        seen = await super().embed(request)
-        subject = request.subject if isinstance(request.subject, str) else request.subject.sha256
-        weight = (0.7, 1.5, 3.0, 6.0)[hashlib.sha256(subject.encode()).digest()[0] % 4]
-        vector = seen.vector + weight * np.eye(1, self.dims, dtype=np.float32)[0]
-        return Embedding(vector=(vector / np.linalg.norm(vector)).astype(np.float32))
 
 
 def speak(request: ChatRequest) -> str:

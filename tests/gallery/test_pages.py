@@ -13,11 +13,13 @@ from starlette.testclient import TestClient
 from flows.gallery import choice as choices
 from flows.gallery import duplicates, samples, versions
 from flows.gallery.choice import Choice, read_page
+from flows.gallery.coverage import cover_shown
 from flows.gallery.pictures import Thumbnails
 from flows.gallery.projection import project
 from flows.gallery.snapshot import SCORES, Shelf, Snapshot
 from flows.gallery.worddiff import diff_words
 from flows.review.questions import open_questions
+from flows.standing import read_coverage
 from storage.lake import Lake
 from storage.query import query
 from tests.gallery.lakes import HOSTILE
@@ -281,6 +283,11 @@ def test_coverage_goes_down_from_domains_to_topics(gallery: TestClient) -> None:
     assert "/coverage?under=Animals%2Fgroup+0" in below.links()
     topics = page_of(gallery, "/coverage?under=Animals/group 0")
     assert [link for link in topics.links() if link.startswith("/?domain=Animals&category=group+0&topic=")]
+
+
+@pytest.mark.parametrize("under", ["", "Animals", "Animals/group 0"])
+def test_coverage_from_the_history_is_that_from_the_packages(shown: Lake, under: str) -> None:
+    assert cover_shown(Snapshot(shown), depth=3, under=under).equals(read_coverage(shown.path, depth=3, under=under))
 
 
 def test_the_map_has_a_point_for_every_turn_with_vectors(gallery: TestClient, shown: Lake) -> None:

@@ -26,7 +26,7 @@ from models.weights import WeightsSource, find_weights
 from storage.records import CallRow
 from tests.flows.casts import fake_lake, grow
 from tests.models.contract import picture_like
-from tests.vllm_server.servers import CONTEXT, ENVIRONMENT, MODELS, SWITCHES
+from tests.vllm_server.servers import CONTEXT, DTYPE, ENVIRONMENT, MODELS, SWITCHES
 
 PYTHON = ENVIRONMENT / "bin" / "python"
 START_FILES = Path(__file__).parents[2] / "deploy" / "vllm"
@@ -51,7 +51,7 @@ async def opened(name: str, *, batch: int) -> AsyncIterator[VllmBatches]:
     """The adapter over an engine in a process of its own."""
     weights = find_weights(WeightsSource(name=name, revision=None, folder=MODELS / name, licence="Apache-2.0"))
     site = VllmSite(python=PYTHON, memory=MEMORY, batch=batch, window=LONG)
-    async with VllmBatches(weights, dtype="bfloat16", context=CONTEXT, site=site) as chat:
+    async with VllmBatches(weights, dtype=DTYPE, context=CONTEXT, site=site) as chat:
         yield chat
 
 
@@ -134,7 +134,7 @@ def test_pictures_reach_the_engine_and_count_as_tokens() -> None:
 
 
 def test_a_build_with_a_writer_in_process_regenerates_exactly(tmp_path: Path) -> None:
-    writer = '"vllm"\nmodel = "smollm2"\nlicence = "Apache-2.0"\ncontext = 2048'
+    writer = '"vllm"\nmodel = "smollm2"\nlicence = "Apache-2.0"\ncontext = 2048\ndtype = "float32"'
     local = (
         f'[local."smollm2"]\nfolder = "{MODELS / "smollm2"}"\npython = "{PYTHON}"\nmemory = {MEMORY}\n'
         "batch = 4\nwindow = 0.2\n"

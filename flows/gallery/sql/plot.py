@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
+from flows.gallery.charts import Tick
+
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 56
 MOST_COLUMNS = 40
@@ -26,14 +28,6 @@ class Mark:
     told: str
     width: float = 0.0
     height: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
-    """A label on an axis and where it is, in units of the picture."""
-
-    at: float
-    label: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
