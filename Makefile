@@ -191,7 +191,7 @@ test-models: $(MODELS_READY)
 test-vllm: $(READY) $(VLLM_READY) $(KERNEL)
 	$(BIN)/pytest -v -n0 -o faulthandler_timeout=900 --durations=10 --ignore=$(VLLM_BATCHES) $(VLLM_TESTS)
 
-# Apart: each test starts engines of its own, and they were not yet seen to pass as a whole.
+# Apart: each test starts engines of its own, with one thread each.
 test-vllm-batches: $(READY) $(VLLM_READY) $(KERNEL)
 	$(BIN)/pytest -v -n0 -o faulthandler_timeout=900 --durations=10 $(VLLM_BATCHES)
 

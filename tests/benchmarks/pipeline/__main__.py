@@ -39,7 +39,7 @@ def _read(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--mean", type=float, default=1.0, help="mean latency in seconds, in the part latency")
     parser.add_argument("--at-once", type=int, default=256, help="calls in flight")
-    parser.add_argument("--batch", type=int, help="samples in a batch; without it 32, or 125 in zero")
+    parser.add_argument("--batch", type=int, help="samples in a batch; without it 64, or 125 in zero")
     parser.add_argument(
         "--open-batches", type=int, help="batches at work; without it as there is room for, or 16 in zero"
     )
@@ -66,7 +66,7 @@ def _run_part(part: str, asked: argparse.Namespace) -> bool:
     sizes = [
         Sizes(
             samples=samples,
-            batch=asked.batch or (32 if is_latency else 125),
+            batch=asked.batch or (64 if is_latency else 125),
             open_batches=asked.open_batches or (None if is_latency else 16),
             at_once=asked.at_once,
         )
