@@ -11,9 +11,9 @@ from storage.embeddings import read_standing
 from storage.lake import Lake
 from storage.records import DecisionRow
 from storage.reviews import read_words
-from tests.flows.casts import assert_fsck_finds_nothing, maintain
+from tests.flows.casts import GradedEncoder, assert_fsck_finds_nothing, maintain
 from tests.flows.test_reembed import OtherEncoder, move
-from tests.flows.test_rethreshold import NONE_SAME, OTHERS, GradedEncoder, grow_on
+from tests.flows.test_rethreshold import NONE_SAME, OTHERS, grow_on
 from tests.flows.test_review import MORE, make_asking, missed, of_dropped, say
 from tests.reproduction.bare_process import run_bare
 

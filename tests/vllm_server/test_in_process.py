@@ -26,7 +26,7 @@ from models.weights import WeightsSource, find_weights
 from storage.records import CallRow
 from tests.flows.casts import fake_lake, grow
 from tests.models.contract import picture_like
-from tests.vllm_server.servers import CONTEXT, DTYPE, ENVIRONMENT, MODELS, SWITCHES
+from tests.vllm_server.servers import CONTEXT, ENVIRONMENT, MODELS, SWITCHES
 
 PYTHON = ENVIRONMENT / "bin" / "python"
 START_FILES = Path(__file__).parents[2] / "deploy" / "vllm"
@@ -51,7 +51,7 @@ async def opened(name: str, *, batch: int) -> AsyncIterator[VllmBatches]:
     """The adapter over an engine in a process of its own."""
     weights = find_weights(WeightsSource(name=name, revision=None, folder=MODELS / name, licence="Apache-2.0"))
     site = VllmSite(python=PYTHON, memory=MEMORY, batch=batch, window=LONG)
-    async with VllmBatches(weights, dtype=DTYPE, context=CONTEXT, site=site) as chat:
+    async with VllmBatches(weights, dtype="float32", context=CONTEXT, site=site) as chat:
         yield chat
 
 
