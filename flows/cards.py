@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 
 from models.chat import ChatModel, ChatReply, ChatRequest
 from models.drawing import Drawing, DrawRequest, TextToImage
-from models.errors import TransientError
+from models.errors import NobodyThere
 from models.identity import ModelIdentity
 
 LINGER_SECONDS = 2.0
@@ -65,6 +65,12 @@ class Card:
         """Have one more model share the card; it may be awake."""
         self._sleepers[name] = sleeper
         self._awake.add(name)
+
+    async def rest(self) -> None:
+        """Have all of them sleep, while none has a turn or waits for one: before another is loaded, and at the end."""
+        for name in sorted(self._awake):
+            await self._put_to_sleep(name)
+        self._holder = None
 
     @asynccontextmanager
     async def turn(self, name: str) -> AsyncIterator[None]:
@@ -148,7 +154,7 @@ class Card:
     async def _put_to_sleep(self, name: str) -> None:
         try:
             await self._sleepers[name].sleep()
-        except TransientError as error:  # one that is not there holds no memory
+        except NobodyThere as error:  # and so nobody who holds memory
             logger.warning("%s does not sleep: %s", name, error)
         self._awake.discard(name)
 

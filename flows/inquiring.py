@@ -3,7 +3,6 @@
 Calls go through the recorder and the spool, so a killed run goes on by the same command and asks nothing twice.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
@@ -14,7 +13,7 @@ from flows.engine import Engine
 from flows.inquiry import INQUIRY, Ear
 from flows.recipe import model_rows
 from flows.recorder import Answer, Asked, Recorder, finish_all
-from flows.run import sync_often
+from flows.syncing import synced
 from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
 from flows.workshop import Workshop
 from models.chat import ChatModel
@@ -106,12 +105,9 @@ class Inquiring:
             settings=self.shop.settings.generation,
             inquiry_id=inquiry.inquiry_id,
         )
-        syncing = asyncio.create_task(sync_often(spool))
-        try:
+        async with synced(spool, recorder.stop):
             (rows,) = await finish_all(recorder, [_as_coroutine(inquiry, ear)])
-            return rows
-        finally:
-            syncing.cancel()
+        return rows
 
 
 async def _as_coroutine(inquiry: Inquiry, ear: Ear) -> Sequence[Row]:

@@ -30,6 +30,8 @@ from storage.spool import RecordedCall
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
 FEWEST_TRIES = 3
+LOOK_SECONDS = 0.5
+"""How often whoever waits looks whether the run was stopped."""
 
 T = TypeVar("T")
 
@@ -252,14 +254,14 @@ class Recorder:
 
         async def send() -> Answer:
             nonlocal first, since, reached
-            if self._stopped:
-                raise self._stopped.with_traceback(self._stopped_at)
+            self._refuse_when_stopped()
             reached = tries
             since = time.monotonic()
             first = first or since
             return await asked.send()
 
         while True:
+            self._refuse_when_stopped()
             tries += 1
             try:
                 answer = await self._desk(asked.model, send)
@@ -267,7 +269,7 @@ class Recorder:
                 return answer, tries, time.monotonic() - since
             except ContentError as error:
                 self._absences.heard(name)
-                refusal = Answer(response={"message": str(error)}, error=error.reason)
+                refusal = Answer(response={"message": str(error)}, error=error.reason, backend=error.backend)
                 return refusal, tries, time.monotonic() - since
             except TransientError as error:
                 growing = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (tries - 1)) * random.uniform(0.5, 1.5)
@@ -278,7 +280,18 @@ class Recorder:
                 if self._stopped or (lost > self._patience and (tries >= FEWEST_TRIES or wait > self._patience)):
                     raise
                 self._absences.missed(name, since=first, why=str(error))
-                await asyncio.sleep(wait)
+                await self._rest(wait)
+
+    def _refuse_when_stopped(self) -> None:
+        if self._stopped:
+            raise self._stopped.with_traceback(self._stopped_at)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, but no longer once nothing more is asked; that may be said in another thread."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while not self._stopped and (left := end - loop.time()) > 0:
+            await asyncio.sleep(min(left, LOOK_SECONDS))
 
 
 async def finish_all(recorder: Recorder, works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

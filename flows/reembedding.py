@@ -18,9 +18,9 @@ from flows.moving import embed_turn, vector_rows
 from flows.recipe import model_rows, write_selection
 from flows.recorder import Recorder, finish_all
 from flows.redeciding import MOVE, decide_anew
-from flows.run import sync_often
 from flows.settings import FILE, Settings, read_settings
 from flows.studio import Studio
+from flows.syncing import synced
 from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
 from flows.workshop import Workshop
 from models.embedding import Encoder, Vector
@@ -146,11 +146,8 @@ class Reembedding:
                 picture = await asyncio.to_thread(Picture.from_bytes, data)
                 return await embed_turn(recorder, self._encoder, turn, picture)
 
-        syncing = asyncio.create_task(sync_often(spool))
-        try:
+        async with synced(spool, recorder.stop):
             return await finish_all(recorder, map(ask, turns))
-        finally:
-            syncing.cancel()
 
     def _decide(self, writer: Writer) -> Moved:
         lake, shop = self.shop.lake, self.shop

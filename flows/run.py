@@ -1,6 +1,5 @@
 """One run of a build: its claim on slots, its engine and spools, its end. Safe to kill at any point."""
 
-import asyncio
 import threading
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from flows.progress import OUTCOMES, Progress, ProgressBoard
 from flows.recorder import Answer, Asked, Recorder, finish_all
 from flows.seir.dialogue import Dialogue
 from flows.studio import Cast
+from flows.syncing import synced
 from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
 from flows.topics.lake_templates import read_lake_templates
 from flows.workshop import Workshop
@@ -32,7 +32,6 @@ from storage.spool import RecordedCall, Spool
 from storage.steps import Step, reached
 from storage.versions import Version
 
-SYNC_SECONDS = 1.0
 PUBLISH_SHARE = 20
 NAMED_TOPICS = 3
 
@@ -214,11 +213,8 @@ class Run:
         return answer
 
     async def _write_all(self, number: int, recorder: Recorder, spool: Spool) -> list[Dialogue]:
-        syncing = asyncio.create_task(sync_often(spool))
-        try:
+        async with synced(spool, recorder.stop):
             return await finish_all(recorder, (self._write(number, slot, recorder) for slot in self.batches[number]))
-        finally:
-            syncing.cancel()
 
     async def _write(self, number: int, slot: PlannedSlot, recorder: Recorder) -> Dialogue:
         settings = self.shop.settings.generation
@@ -236,10 +232,3 @@ class Run:
 
     def _spool_path(self, number: int) -> Path:
         return self.shop.folder / SPOOL_FOLDER / f"{number:06d}.log"
-
-
-async def sync_often(spool: Spool) -> None:
-    """Make the spool outlive a power cut once a second; a killed process loses nothing either way."""
-    while True:
-        await asyncio.sleep(SYNC_SECONDS)
-        await asyncio.to_thread(spool.sync)

@@ -1,6 +1,7 @@
 """The cast: which model plays which role. The only place where settings become adapters."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
@@ -30,9 +31,11 @@ from flows.settings import (
 from models.chat import ChatModel
 from models.drawing import TextToImage
 from models.embedding import Encoder
-from models.errors import TerminalError
+from models.errors import ModelError, TerminalError
 from models.identity import ModelIdentity
 from models.weights import Weights, WeightsSource, find_weights
+
+LOG = logging.getLogger("interlake.flows.studio")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,12 @@ class Studio:
         await self.close()
 
     async def close(self) -> None:
+        """Close all of them. Those that share a card leave it free: the next build may begin with another."""
+        for card in self._cards.values():
+            try:
+                await card.rest()
+            except ModelError as error:
+                LOG.warning("a card is not left free: %s", error)
         await self._exits.aclose()
 
     async def writer(self) -> ChatModel:
@@ -210,7 +219,7 @@ class Studio:
             return chat
         from models.server_sleep import ServerSleeper
 
-        return SharedChat(chat, self._on_card(place.card, chat, ServerSleeper(place.urls, source.api_key)))
+        return SharedChat(chat, await self._on_card(place.card, chat, ServerSleeper(place.urls, source.api_key)))
 
     async def _open_batches(self, settings: BatchedChat) -> ChatModel:
         from models.vllm_batches import VllmBatches, VllmSite
@@ -234,7 +243,7 @@ class Studio:
             site=site,
         )
         await self._exits.enter_async_context(chat)
-        return SharedChat(chat, self._on_card(place.card, chat, chat)) if place.card else chat
+        return SharedChat(chat, await self._on_card(place.card, chat, chat)) if place.card else chat
 
     async def _open_pipeline(self, settings: DiffusedPictures) -> TextToImage:
         from models.diffusers_painter import DiffusersPainter, PipelineSite
@@ -243,7 +252,7 @@ class Studio:
         site = PipelineSite(device=place.device, offload=place.offload, batch=place.batch, window=place.window)
         weights = await _weights(settings, repository_of(settings), place)
         painter = await self._exits.enter_async_context(DiffusersPainter(weights, dtype=settings.dtype, site=site))
-        return SharedPainter(painter, self._on_card(place.card, painter, painter)) if place.card else painter
+        return SharedPainter(painter, await self._on_card(place.card, painter, painter)) if place.card else painter
 
     async def _open_clip(self, settings: OpenClipSettings) -> Encoder:
         from models.open_clip_encoder import OpenClipEncoder
@@ -259,10 +268,11 @@ class Studio:
         )
         return await self._exits.enter_async_context(encoder)
 
-    def _on_card(self, name: str, model: Named, sleeper: Sleeper) -> Card:
-        """The card of this name, which one more model shares now."""
+    async def _on_card(self, name: str, model: Named, sleeper: Sleeper) -> Card:
+        """The card of this name, which one more model shares now; it sleeps, so that the next one can be loaded."""
         card = self._cards.setdefault(name, Card())
         card.add(model.identity.name, sleeper)
+        await card.rest()
         return card
 
     def _place(self, settings: ChosenModel) -> LocalSettings:

@@ -119,7 +119,7 @@ class BatchTape:
         calls, self._unwritten = self._unwritten, []
         try:
             places = self._spool.append(calls)
-        except OSError as error:
+        except Exception as error:  # a disk that is full, a value that has no form: who waits has to hear of any
             self._kept.difference_update(call.row.call_id for call in calls)
             self._written.set_exception(error)
             return

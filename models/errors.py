@@ -2,10 +2,15 @@
 
 ModelError
 ├── TransientError   the same request may succeed later: ask again, the same seed
+│   └── NobodyThere      nobody listens at the address: who would does not run, and holds no memory
 ├── TerminalError    no request can succeed (backend down, key refused, another model, files missing): stop the run
 │   └── RefusedRequest   the backend is there and takes no such request: the settings may be wrong, or this content is
 └── ContentError     this request can never yield usable content: the slot tries another attempt, then fails
 """
+
+from collections.abc import Mapping
+
+from models.identity import Json
 
 
 class ModelError(Exception):
@@ -18,6 +23,10 @@ class TransientError(ModelError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class NobodyThere(TransientError):
+    """The address of the backend refuses connections."""
 
 
 class TerminalError(ModelError):
@@ -37,8 +46,12 @@ class RefusedRequest(TerminalError):
 
 
 class ContentError(ModelError):
-    """The backend answered, but not with content; `reason` is a stable word such as `blank_picture`."""
+    """The backend answered, but not with content; `reason` is a stable word such as `blank_picture`.
 
-    def __init__(self, reason: str, message: str) -> None:
+    `backend` are facts about how it was answered, as a reply has them.
+    """
+
+    def __init__(self, reason: str, message: str, *, backend: Mapping[str, Json] | None = None) -> None:
         super().__init__(message)
         self.reason = reason
+        self.backend = backend or {}

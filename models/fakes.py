@@ -24,6 +24,7 @@ from models.refusal import refuse_another_model
 __all__ = ["FakeChat", "FakeEncoder", "FakePainter", "minimal_json"]
 
 _FAKES_AT_ONCE = 1024
+_DRAWN_AT_ONCE = 16  # as few as a painter bears: how many samples are begun goes by what models bear
 _GRID = 8  # blocks a side of a fake picture
 
 
@@ -100,7 +101,7 @@ class FakePainter:
 
     @property
     def at_once(self) -> int:
-        return _FAKES_AT_ONCE
+        return _DRAWN_AT_ONCE
 
     async def draw(self, request: DrawRequest) -> Drawing:
         """The picture, after `latency` seconds; TerminalError for another model, or what `failures` says."""

@@ -46,7 +46,7 @@ from models.refusal import refuse_another_model
 from models.secret import Secret
 from models.server_connections import Connections
 from models.server_facts import PAGES, plain_name, read_facts
-from models.server_replicas import Limit, Replica, choose_replica, total_room
+from models.server_replicas import Limit, Replica, choose_replica, total_room, wished_rest
 from models.server_wire import (
     Dialect,
     Response,
@@ -172,6 +172,9 @@ class ServerChat:
         refuse_another_model(request.model, request.revision, self._identity)
         body = await encode_request(request, self._source.dialect)
         assert self._lines, "open the chat before asking"
+        rest = wished_rest(tuple(self._lines))
+        if rest > 0:  # who else waits for them need not be told so by the servers, one after the other
+            raise ServerBusy(f"{self._identity.name}: its servers want to be left alone", retry_after=rest)
         line = self._lines[choose_replica(tuple(self._lines))]
         replica = line.replica
         with replica.occupied():

@@ -54,6 +54,8 @@ class Replica:
     failures: int = 0
     warned_at: float = LONG_AGO
     aside_until: float = LONG_AGO
+    wished_until: float = LONG_AGO
+    """Until when it said itself that it wants to be left alone."""
 
     @property
     def room(self) -> int:
@@ -85,7 +87,8 @@ class Replica:
         """It has too much to do, and wants to be left alone for `rest` seconds."""
         self.warned_at = self.clock()
         self.limit.cut(started, self.warned_at)
-        self.aside_until = max(self.aside_until, self.warned_at + rest)
+        self.wished_until = max(self.wished_until, self.warned_at + rest)
+        self.aside_until = max(self.aside_until, self.wished_until)
 
     def failed(self, started: float) -> None:
         """It did not answer and is set aside; requests that fail together count as one, or the rest would explode."""
@@ -106,6 +109,11 @@ def choose_replica(replicas: Sequence[Replica]) -> Replica:
     if not in_use:
         return min(replicas, key=lambda replica: replica.aside_until)
     return min(in_use, key=lambda replica: (replica.active / replica.room, replica.given))
+
+
+def wished_rest(replicas: Sequence[Replica]) -> float:
+    """Seconds for which all of them have said that they want to be left alone; 0 when one may be asked."""
+    return max(0.0, min(replica.wished_until - replica.clock() for replica in replicas))
 
 
 def total_room(replicas: Sequence[Replica]) -> int:

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 
-from models.errors import TerminalError, TransientError
+from models.errors import NobodyThere, TerminalError, TransientError
 
 SECONDS = 300.0  # that giving back or taking the weights may take
 WAY_OUT = "start it with --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1, or take the card out of the settings"
@@ -25,8 +25,8 @@ class ServerSleeper:
         self._headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
 
     async def sleep(self) -> None:
-        """Give the cards back, the weights being kept in memory. TransientError where a server is not there,
-        TerminalError where one cannot sleep."""
+        """Give the cards back, the weights being kept in memory. NobodyThere where no server runs, TransientError
+        where one did not do it now, TerminalError where one cannot sleep."""
         await self._tell("/sleep?level=1")
 
     async def wake(self) -> None:
@@ -47,4 +47,6 @@ class ServerSleeper:
                 raise TerminalError(f"{url} answered {error.code}: the server cannot sleep; {WAY_OUT}") from error
             raise TransientError(f"{url} answered {error.code}") from error
         except (OSError, http.client.HTTPException) as error:
+            if isinstance(getattr(error, "reason", error), ConnectionRefusedError):
+                raise NobodyThere(f"{url} refuses connections") from error
             raise TransientError(f"{url} does not answer: {error}") from error

@@ -20,6 +20,7 @@ Dialect: TypeAlias = Literal["vllm", "llama.cpp", "openai"]
 
 PNG_URL = "data:image/png;base64,"
 LONGEST_WISH = 600.0  # seconds: a server that asks for a longer wait is asked again earlier
+MOST_TOKENS = 2**53  # what JSON numbers hold exactly
 LONGEST_QUOTE = 300  # characters of a server's words in an error
 RANDOM_SEED = 2**32 - 1  # llama.cpp holds seeds in 32 bits and takes this one for "choose one yourself"
 
@@ -246,10 +247,10 @@ def _object(body: bytes) -> dict[str, Json]:
 
 
 def _count(answer: Mapping[str, Json], name: str) -> int:
-    """A number of tokens; 0 from a server that does not count."""
+    """A number of tokens; 0 from a server that does not count, or says what cannot be."""
     usage = answer.get("usage")
     count = usage.get(name) if isinstance(usage, Mapping) else None
-    return count if isinstance(count, int) else 0
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < MOST_TOKENS else 0
 
 
 def _error(body: bytes) -> dict[str, Json]:

@@ -310,7 +310,7 @@ def _read(answer: Mapping[str, Json], company: Mapping[str, Json]) -> ChatReply 
         case {"error": _, "message": message}:
             return RefusedRequest(f"vLLM cannot answer such a request: {message}", said=f"vLLM refused it: {message}")
         case {"text": "", "finish_reason": "stop" | "length"}:
-            return ContentError("empty_reply", "vLLM replied without a word")
+            return ContentError("empty_reply", "vLLM replied without a word", backend=company)
         case {
             "text": str(text),
             "finish_reason": "stop" | "length" as finish,

@@ -79,8 +79,10 @@ class Spool:
     def close(self) -> None:
         """Sync and close; closing twice is fine."""
         if not self._file.closed:
-            self.sync()
-            self._file.close()
+            try:
+                self.sync()
+            finally:
+                self._file.close()
 
 
 def _cut_torn_end(path: Path) -> int:

@@ -49,7 +49,7 @@ compose() {
 
 # Starts the server of a role and returns once it is healthy; ends all and fails when it ends or takes too long.
 start() {
-  local role="$1" waited=0
+  local role="$1" since=$SECONDS
   compose "$role"
   if [ "$SHOW" = 1 ]; then
     printf '%q ' "${COMMAND[@]}"
@@ -62,17 +62,16 @@ start() {
   fi
   "${COMMAND[@]}" &
   PIDS[$role]=$!
-  until ask "$role" GET /health; do
+  until ask "$role" GET /health 5; do
     if ! kill -0 "${PIDS[$role]}" 2>/dev/null; then
       echo "$role: the server ended before it was healthy" >&2
       exit 1
     fi
-    if [ "$waited" -ge "$START_SECONDS" ]; then
+    if [ $((SECONDS - since)) -ge "$START_SECONDS" ]; then
       echo "$role: not healthy after $START_SECONDS seconds" >&2
       exit 1
     fi
     sleep 1
-    waited=$((waited + 1))
   done
   echo "$role: ready at http://$HOST:$(value "$role" PORT)/v1"
 }
@@ -81,7 +80,7 @@ start() {
 put_to_sleep() {
   if [ "$SHOW" = 1 ]; then
     echo "curl -X POST http://$HOST:$(value "$1" PORT)/sleep?level=1"
-  elif ask "$1" POST '/sleep?level=1'; then
+  elif ask "$1" POST '/sleep?level=1' 300; then
     echo "$1: asleep"
   else
     echo "$1: does not sleep" >&2
@@ -89,9 +88,9 @@ put_to_sleep() {
   fi
 }
 
-# Whether the server of a role answers a page with success.
+# Whether the server of a role answers a page with success, within so many seconds: ask ROLE METHOD PAGE SECONDS.
 ask() {
-  curl --silent --fail --output /dev/null --noproxy '*' --max-time 300 --request "$2" \
+  curl --silent --fail --output /dev/null --noproxy '*' --max-time "$4" --request "$2" \
     "http://$HOST:$(value "$1" PORT)$3"
 }
 

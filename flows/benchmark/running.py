@@ -4,7 +4,6 @@ No lake is written to. All calls are recorded in the run's spool, `calls.log`: a
 command, and asks nothing twice.
 """
 
-import asyncio
 import json
 import uuid
 from collections import Counter
@@ -26,9 +25,9 @@ from flows.judge.docket import hearings_of
 from flows.judge.seating import Bench, kinship, seat_bench
 from flows.recipe import makes_content
 from flows.recorder import Recorder, finish_all
-from flows.run import sync_often
 from flows.settings import Settings
 from flows.studio import Cast, Studio
+from flows.syncing import synced
 from flows.tape import BatchTape, SpoolShelf
 from models.chat import ChatModel
 from storage.canonical import derive_id
@@ -79,7 +78,7 @@ class _Court:
 
     def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of some work on the engine; what it records is made durable while it goes on."""
-        return self.engine.submit(_synced(work, self.spool)).result()
+        return self.engine.submit(_synced(work, self)).result()
 
 
 def run_benchmark(
@@ -164,12 +163,9 @@ def _seated(
         shelf.close()
 
 
-async def _synced(work: Coroutine[Any, Any, T], spool: Spool) -> T:
-    syncing = asyncio.create_task(sync_often(spool))
-    try:
+async def _synced(work: Coroutine[Any, Any, T], court: _Court) -> T:
+    async with synced(court.spool, court.recorder.stop):
         return await work
-    finally:
-        syncing.cancel()
 
 
 def _answer_all(

@@ -22,9 +22,9 @@ from flows.judge.seating import Bench, judge_of, kinship, seat_bench
 from flows.opening import open_lake
 from flows.recipe import model_rows, write_judging
 from flows.recorder import Recorder, finish_all
-from flows.run import sync_often
 from flows.settings import FILE, Settings
 from flows.studio import Studio
+from flows.syncing import synced
 from flows.tape import SPOOL_FOLDER, BatchTape, SpoolShelf
 from flows.workshop import Workshop
 from models.chat import ChatModel
@@ -156,12 +156,9 @@ class Judging:
         self, hearings: Sequence[Hearing], sample_ids: Sequence[str], recorder: Recorder, spool: Spool
     ) -> list[VerdictRow]:
         files = await asyncio.to_thread(CaseFiles, self.shop.lake, self._at, sample_ids, drafts=self._rounds)
-        syncing = asyncio.create_task(sync_often(spool))
-        try:
+        async with synced(spool, recorder.stop):
             heard = (hear(hearing, files.candidate(hearing.subject), recorder) for hearing in hearings)
             return await finish_all(recorder, heard)
-        finally:
-            syncing.cancel()
 
 
 def _makers(lake: Lake, version: Version) -> set[tuple[str, str]]:

@@ -13,9 +13,9 @@ from flows.engine import Engine
 from flows.filling import fill_slot, known_templates
 from flows.plan import PlannedSlot
 from flows.recorder import Answer, Asked, Recorder
-from flows.run import sync_often
 from flows.settings import GenerationSettings, default_settings, parse_settings
 from flows.studio import Cast
+from flows.syncing import sync_often
 from flows.tape import BatchTape, SpoolShelf
 from flows.topics.catalogue import read_catalogue
 from models.fakes import FakeChat, FakeEncoder, FakePainter
@@ -209,7 +209,7 @@ class Mill:
         spool = Spool(self._folder / f"{self._opened:06d}.log")
         tape = BatchTape(spool, self._shelf, ())
         recorder = Recorder(tape=tape, desk=self._ask, run_id=RUN_ID, patience=PATIENCE)
-        return Batch(recorder, size, Record(spool, tape, asyncio.create_task(sync_often(spool))))
+        return Batch(recorder, size, Record(spool, tape, asyncio.create_task(sync_often(spool, recorder.stop))))
 
     async def _close(self, record: Record) -> None:
         """As a run does when a batch is made, read back and committed."""

@@ -15,7 +15,7 @@ from flows.engine import Engine
 from flows.judge.model_judge import Punctual
 from flows.recorder import Answer
 from models.chat import ChatReply, ChatRequest
-from models.errors import TerminalError, TransientError
+from models.errors import NobodyThere, TerminalError, TransientError
 from models.fakes import FakeChat, FakePainter
 from tests.models.test_contract import plain_request
 
@@ -256,11 +256,46 @@ def test_one_that_is_gone_when_it_is_to_sleep_holds_no_memory() -> None:
 
     async def build() -> None:
         card = share(room, "painter")
-        card.add("chat", room.sleeper("chat", fails=lambda: TransientError("it does not answer")))
+        card.add("chat", room.sleeper("chat", fails=lambda: NobodyThere("connection refused")))
         await live(card, room, ["painter"], lambda: 1.0)
 
     run(build())
     assert room.turns == ["painter"]
+
+
+def test_while_one_does_not_sleep_no_other_is_woken_beside_it() -> None:
+    room = Room()
+    errors: list[Exception | None] = [TransientError("answered 500"), TransientError("no answer"), None]
+
+    async def build() -> None:
+        card = share(room, "painter")
+        card.add("chat", room.sleeper("chat", fails=lambda: errors.pop(0) if errors else None))
+        for words in ("answered 500", "no answer"):
+            with pytest.raises(TransientError, match=words):
+                await live(card, room, ["painter"], lambda: 1.0)
+        await live(card, room, ["painter"], lambda: 1.0)
+
+    run(build())
+    assert room.turns == ["painter"] and room.loaded == {"painter"}
+
+
+def test_a_card_is_free_after_a_rest_and_who_comes_then_has_its_turn() -> None:
+    room = Room()
+
+    async def build() -> None:
+        card = Card()
+        for name in ("chat", "painter"):
+            card.add(name, room.sleeper(name))
+            await card.rest()
+            assert not room.loaded, "the next one cannot be loaded"
+        await live(card, room, STORY[:5], lambda: 1.0)
+        assert room.loaded
+        await card.rest()
+        assert not room.loaded
+        await live(card, room, ["painter"], lambda: 1.0)
+
+    run(build())
+    assert room.turns == ["chat", "painter", "painter"]
 
 
 def test_one_that_cannot_sleep_stops_those_who_wait() -> None:

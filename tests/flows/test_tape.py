@@ -4,15 +4,18 @@ import asyncio
 import resource
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from flows import syncing
 from flows.recorder import Address, Answer, Asked, Recorder
 from flows.tape import BatchTape, SpoolShelf
 from models.chat import ChatReply, ChatRequest, Message, Sampling
+from models.errors import TransientError
 from models.fakes import FakeChat
-from storage.spool import Spool, read_calls_of
+from storage.spool import RecordedCall, Spool, read_calls_of
 
 SAMPLING = Sampling(temperature=0.0, top_p=1.0, top_k=0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)
 
@@ -102,6 +105,72 @@ def test_an_answer_that_cannot_be_written_is_handed_to_nobody(scene: Scene) -> N
 
     asyncio.run(ask())
     assert [call.row.seed for call in scene.tape.read_back()] == [0, 1]
+
+
+def test_an_answer_that_has_no_form_on_disk_leaves_nobody_waiting(scene: Scene) -> None:
+    async def ask() -> None:
+        row = (await recorded(scene, 0)).row
+        calls = [
+            RecordedCall(replace(row, call_id=str(n), prompt_tokens=count), {}) for n, count in enumerate((1, 10**30))
+        ]
+        kept = await asyncio.wait_for(asyncio.gather(*map(scene.tape.keep, calls), return_exceptions=True), 30)
+        assert all(isinstance(error, TypeError) for error in kept) and len(kept) == 2
+        await scene.tape.keep(calls[0])
+
+    asyncio.run(ask())
+    assert [call.row.call_id for call in scene.tape.read_back()][1:] == ["0"]
+
+
+async def recorded(scene: Scene, number: int) -> RecordedCall:
+    """A call as it stands on the tape."""
+    await scene.chat(number)
+    return scene.tape.read_back()[-1]
+
+
+def test_who_waits_before_it_asks_again_hears_at_once_that_the_run_is_stopped(tmp_path: Path) -> None:
+    async def ask() -> str:
+        busy = FakeChat(failures=lambda _: TransientError("busy", retry_after=3000.0))
+        spool, shelf = Spool(tmp_path / "s.log"), SpoolShelf()
+        engine = _Plain()
+        recorder = Recorder(tape=BatchTape(spool, shelf, ()), desk=engine.ask, run_id="r", patience=10_000)
+        asking = asyncio.create_task(recorder.chat(busy, address(0), request(0)))
+        while not engine.asked:
+            await asyncio.sleep(0.01)
+        recorder.stop(ValueError("no more"))
+        told = await asyncio.wait_for(asyncio.gather(asking, return_exceptions=True), 60)
+        spool.close()
+        shelf.close()
+        return str(told[0])
+
+    assert asyncio.run(ask()) == "no more"
+
+
+class _Plain:
+    """A desk that lets all through."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def ask(self, model: Asked, send: Callable[[], Awaitable[Answer]]) -> Answer:  # noqa: ARG002
+        self.asked += 1
+        return await send()
+
+
+def test_a_disk_that_does_not_take_what_is_synced_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(Spool):
+        def sync(self) -> None:
+            raise OSError(5, "Input/output error")
+
+    heard: list[Exception] = []
+    monkeypatch.setattr(syncing, "SYNC_SECONDS", 0.0)
+    spool = Failing(tmp_path / "s.log")
+    asyncio.run(asyncio.wait_for(syncing.sync_often(spool, heard.append), 60))
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="Input/output"):
+        spool.close()
+    assert ["Input/output error" in str(error) for error in heard] == [True]
 
 
 def test_who_is_cancelled_while_an_answer_is_written_takes_nobody_along(scene: Scene) -> None:

@@ -60,8 +60,8 @@ async def repeated(chat: ChatModel, request: ChatRequest) -> ChatReply:
     for _ in range(TRIES):
         try:
             return await chat.chat(request)
-        except TransientError:
-            await asyncio.sleep(0.01)
+        except TransientError as error:
+            await asyncio.sleep(max(0.01, error.retry_after or 0.0))
     raise AssertionError(f"no answer in {TRIES} tries")
 
 

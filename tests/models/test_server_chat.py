@@ -160,9 +160,22 @@ def test_a_body_of_50_mb_is_left_before_its_end(declared: bool) -> None:  # noqa
 
 def test_a_wish_to_be_left_alone_reaches_whoever_repeats() -> None:
     date = "Wed, 21 Oct 2065 07:28:00 GMT"
-    found = outcomes(*(Status(code, retry_after=wish) for wish in ("7", date) for code in (429, 503)))
-    wishes = [error.retry_after for error in found if isinstance(error, TransientError)]
-    assert wishes == [7.0, 7.0, LONGEST_WISH, LONGEST_WISH]
+    for wish, seconds in (("7", 7.0), (date, LONGEST_WISH)):
+        for code in (429, 503):
+            (error,) = outcomes(Status(code, retry_after=wish))
+            assert isinstance(error, TransientError) and error.retry_after == seconds
+
+
+def test_a_server_that_wants_to_be_left_alone_is_told_of_nobody_else() -> None:
+    async def run() -> tuple[list[ChatReply | ModelError], int]:
+        with FakeServer(behave=lambda _number, _body: Status(429, retry_after="300")) as server:
+            async with ServerChat(source_of(server.url)) as chat:
+                found = [await outcome(chat, ask(f"Hello {number}")) for number in range(5)]
+            return found, len(server.asked)
+
+    found, asked = asyncio.run(run())
+    assert asked == 1
+    assert all(isinstance(error, TransientError) and 250 < (error.retry_after or 0) <= 300 for error in found)
 
 
 def test_blanks_until_max_tokens_are_an_ordinary_reply_that_tells_its_length() -> None:

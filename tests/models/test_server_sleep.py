@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from models.errors import TerminalError, TransientError
+from models.errors import NobodyThere, TerminalError, TransientError
 from models.server_sleep import ServerSleeper
 
 
@@ -56,5 +56,5 @@ def test_one_that_knows_no_such_page_was_started_wrongly() -> None:
 def test_one_that_fails_or_is_gone_may_come_back() -> None:
     with served(500, []) as url, pytest.raises(TransientError, match="answered 500"):
         asyncio.run(ServerSleeper((url,), None).wake())
-    with pytest.raises(TransientError, match="does not answer"):
+    with pytest.raises(NobodyThere, match="refuses connections"):
         asyncio.run(ServerSleeper((url,), None).wake())

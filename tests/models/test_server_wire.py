@@ -185,6 +185,14 @@ def test_blanks_around_a_reply_are_well_and_a_server_that_does_not_count_gives_z
     assert reply.backend == {"model": "m"}
 
 
+@pytest.mark.parametrize("count", ["-1", "true", "1e3", '"7"', str(10**30)])
+def test_a_count_of_tokens_that_cannot_be_is_none(count: str) -> None:
+    choice = '{"message": {"role": "assistant", "content": "Yes."}, "finish_reason": "stop"}'
+    body = f'{{"model": "m", "choices": [{choice}], "usage": {{"prompt_tokens": {count}, "completion_tokens": 3}}}}'
+    reply = read_reply(body.encode(), names=frozenset({"m"}), server=SERVER)
+    assert (reply.prompt_tokens, reply.completion_tokens) == (0, 3)
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"null", b"[" * 100_000, b'{"model": "m", "choices": []}', b'{"model": "m", "choices": [{"text": "a"}]}',
