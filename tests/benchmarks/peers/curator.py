@@ -4,6 +4,7 @@
 keeps to 200 calls and 100,000 tokens a minute where a server names none. All else is as it comes.
 """
 
+import time
 from importlib.metadata import version
 
 from bespokelabs import curator
@@ -45,9 +46,10 @@ def main() -> None:
             },
         )
         made = writer(made, working_dir=str(asked.folder)).dataset
+    done = time.monotonic()
     whole = sum(all(row[name] for name in STEPS) for row in made)
     told = f"max_concurrent_requests={asked.at_once}, no limits a minute, else defaults"
-    report(whole, version=version("bespokelabs-curator"), settings=told)
+    report(whole, version=version("bespokelabs-curator"), settings=told, done=done)
 
 
 if __name__ == "__main__":

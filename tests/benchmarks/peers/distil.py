@@ -4,6 +4,7 @@ A step asks for all rows of a batch at a time, and waits for the slowest. So `in
 bears, and the server lets what is more of all steps together wait; by default it is 50.
 """
 
+import time
 from importlib.metadata import version
 
 from distilabel.models import OpenAILLM
@@ -40,8 +41,10 @@ def main() -> None:
             last = step
             columns.append(name)
     made = pipeline.run(use_cache=False)["default"]["train"]
+    done = time.monotonic()
     whole = sum(all(row[name] for name in STEPS) for row in made)
-    report(whole, version=version("distilabel"), settings=f"input_batch_size={asked.at_once}, else defaults")
+    told = f"input_batch_size={asked.at_once}, else defaults"
+    report(whole, version=version("distilabel"), settings=told, done=done)
 
 
 if __name__ == "__main__":
