@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from flows.cli.options import NumberRange, json_option, lake_option, print_json
-from flows.export.asked import FORMATS, LAYOUTS, ORDERS, ExportOptions
+from flows.cli.options import NumberRange, json_option, lake_option, print_json, quiet_prefect
+from flows.export.asked import FORMATS, LAYOUTS, MEGABYTE, ORDERS, Exported, ExportOptions
 
 SHARES = NumberRange(0, 0.9)
 LAYOUT_NAMES = tuple(dict.fromkeys(layout for layouts in LAYOUTS.values() for layout in layouts))
@@ -49,14 +49,13 @@ def export(
     shard_mb: int,
     as_json: bool,
 ) -> None:
-    """Write kept samples of a version as files to train on, with a card and a manifest of hashes.
+    """Write kept samples as files to train on: run the Prefect flow export_lake here and wait for it.
 
+    A card and a manifest of hashes come with them.
     The same choices give the same bytes. Stopped at any moment, the same command goes on; the folder has its name only
     once all of it is there. Samples are dealt evenly over domains and topics, so that a smaller --size is the beginning
     of a larger one; what is held out for validation is the same for all sizes.
     """
-    from flows.export.exporting import export_lake_at
-
     options = ExportOptions(
         format=form,  # type: ignore[arg-type]
         layout=layout,  # type: ignore[arg-type]
@@ -67,9 +66,30 @@ def export(
         under=under,
         licences=licences,
         least_score=least_score,
-        shard_mb=shard_mb,
+        shard_bytes=shard_mb * MEGABYTE,
     )
-    done = export_lake_at(lake_path, out, options, tell=lambda line: click.echo(line, err=True))
+    from flows.export.exporting import check_export
+
+    check_export(lake_path, out, options)
+    quiet_prefect()
+    from flows.export_lake import export_lake
+
+    done = Exported(
+        **export_lake(
+            lake=str(lake_path),
+            out=str(out),
+            format=options.format,
+            layout=options.layout,
+            version=number,
+            size=size,
+            validation=validation,
+            order=options.order,
+            under=under,
+            licences=list(licences),
+            least_score=least_score,
+            shard_mb=shard_mb,
+        )
+    )
     if as_json:
         print_json(done.json())
     else:

@@ -19,6 +19,7 @@ LAYOUTS: Mapping[Format, tuple[Layout, ...]] = {
     "lance": ("turns",),
 }
 """The layouts of each format, its usual one first."""
+MEGABYTE = 1_000_000
 SCORES = ("tcc", "icc", "iq", "its")
 
 
@@ -38,7 +39,7 @@ class ExportOptions:
     under: str = ""
     licences: tuple[str, ...] = ()
     least_score: float | None = None
-    shard_mb: int = 256
+    shard_bytes: int = 256 * MEGABYTE
 
     def __post_init__(self) -> None:
         known = LAYOUTS[self.format]

@@ -120,9 +120,9 @@ def _thresholds(connection: Connection) -> Iterator[str]:
     yield "## How near-duplicates were removed"
     yield ""
     for recipe_id, selection in connection.execute(recipes).fetchall():
-        kept = json.loads(selection).get("duplicates", {})
+        kept = json.loads(selection)["settings"]["duplicates"]
         told = ", ".join(f"{name} {value}" for name, value in sorted(kept.items()))
-        yield f"- Recipe `{recipe_id[:12]}`: {told or 'not at all'}."
+        yield f"- Recipe `{recipe_id[:12]}`: {told}."
     yield ""
 
 

@@ -17,7 +17,6 @@ from flows.topics.branches import NO_CATEGORY, NO_DOMAIN, branch_key
 from storage.history import Connection
 
 TRAIN, VALIDATION = "train", "validation"
-MEGABYTE = 1_000_000
 
 _CANDIDATES = """
 CREATE TABLE memory.candidates AS
@@ -88,7 +87,7 @@ def choose(connection: Connection, options: ExportOptions) -> list[Shard]:
     limit = "" if options.size is None else f"WHERE place < {options.size}"
     connection.execute(
         f"""CREATE TABLE memory.chosen AS
-        SELECT *, (sum(bytes) OVER (PARTITION BY split ORDER BY place) - bytes) // {options.shard_mb * MEGABYTE} AS cut
+        SELECT *, (sum(bytes) OVER (PARTITION BY split ORDER BY place) - bytes) // {options.shard_bytes} AS cut
         FROM ({order}) JOIN memory.splits USING (topic_id) {limit} ORDER BY place"""
     )
     shards = list(_shards(connection))

@@ -42,11 +42,7 @@ def export_lake_at(
     UserError for what cannot be asked for, NotALake, NoSuchThing for a version that is not there, NoRoom, LakeBusy
     when another process is at this folder. Whatever stops it, the same call goes on from there.
     """
-    lake = Lake.open(path)
-    out = out.absolute()
-    if out.resolve().is_relative_to(path.resolve()):
-        raise UserError(f"{out} lies in the lake; name a folder elsewhere")
-    job = _Job(lake=lake, version=lake.version(options.version), options=options)
+    job, out = check_export(path, out, options), out.absolute()
     if out.exists():
         return _found(out, job.plan())
     with Workplace.entered(out, job.plan()) as place:
@@ -55,8 +51,19 @@ def export_lake_at(
     return _found(out, job.plan())
 
 
+def check_export(path: Path, out: Path, options: ExportOptions) -> "Job":
+    """Refuse what cannot be asked for: errors as `export_lake_at`, as far as they show before anything is read."""
+    lake = Lake.open(path)
+    if out.resolve().is_relative_to(path.resolve()):
+        raise UserError(f"{out} lies in the lake; name a folder elsewhere")
+    job = Job(lake=lake, version=lake.version(options.version), options=options)
+    if out.exists():
+        _found(out.absolute(), job.plan())
+    return job
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
+class Job:
     """What is to be exported."""
 
     lake: Lake
@@ -86,11 +93,15 @@ def _found(out: Path, plan: Mapping[str, Json]) -> Exported:
     return _told(out, told, is_new=False)
 
 
-def _export(job: _Job, place: Workplace, tell: Callable[[str], object]) -> Exported:
+def _export(job: Job, place: Workplace, tell: Callable[[str], object]) -> Exported:
     options = job.options
     with closing(open_history(job.lake, at=job.version.number)) as connection:
         _set_up(connection, place.rows())
-        shards = choose(connection, options)
+        try:
+            shards = choose(connection, options)
+        except UserError:
+            place.clear()
+            raise
         _check_room(connection, place)
         form = _form(options, connection)
         put_in_order(connection, "work.rows")
