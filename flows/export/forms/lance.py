@@ -6,21 +6,22 @@ from typing import Any
 
 import pyarrow as pa
 
+from flows.export.asked import SCORES
 from flows.export.choosing import Shard
 from flows.export.forms.parquet import about, groups, provenance
 from flows.export.reading import ExportSample
 
-SCHEMA = pa.schema(
-    [
-        *(pa.field(name, pa.string()) for name in ("id", "topic", "category", "domain")),
-        pa.field("turn", pa.int64()),
-        *(pa.field(name, pa.string()) for name in ("question", "answer", "caption", "image_sha256")),
-        pa.field("image", pa.large_binary()),
-        *(pa.field(name, pa.float64()) for name in ("tcc", "icc", "iq", "its")),
-        *(pa.field(name, pa.string()) for name in ("licences", "image_licence", "recipe_id")),
-        pa.field("ai_generated", pa.bool_()),
-    ]
-)
+_TEXTS = ("id", "topic", "category", "domain", "question", "answer", "caption", "image_sha256", "licences")
+_COLUMNS: dict[str, pa.DataType] = {
+    **dict.fromkeys(_TEXTS, pa.string()),
+    "image_licence": pa.string(),
+    "recipe_id": pa.string(),
+    "turn": pa.int64(),
+    "image": pa.large_binary(),
+    **dict.fromkeys(SCORES, pa.float64()),
+    "ai_generated": pa.bool_(),
+}
+SCHEMA = pa.schema(_COLUMNS)
 
 
 class LanceTables:

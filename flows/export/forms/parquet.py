@@ -79,7 +79,7 @@ class PublishedParquet:
         for end in self._ends:
             self._columns |= {f"{name}{end}": (pa.string(), _TEXT) for name in ("human", "gpt", "caption")}
             self._columns[f"image{end}"] = (_IMAGE, _PICTURE)
-        self._columns |= {name: _ABOUT[name] for name in ("category", "domain")} | _PROVENANCE
+        self._columns |= {**{name: _ABOUT[name] for name in ("category", "domain")}, **_PROVENANCE}
 
     def write(self, folder: Path, shard: Shard, samples: Iterator[ExportSample]) -> None:
         """`data/SPLIT-NUMBER-of-COUNT.parquet`."""
