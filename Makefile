@@ -35,7 +35,7 @@ VLLM_BATCHES := $(VLLM_TESTS)/test_in_process.py
 FAULT_TESTS := tests/faults
 REPRODUCTION_TESTS := tests/reproduction
 # What make test has no time for: whole builds and what is done to lakes afterwards, benchmarks run small.
-LONG_TESTS := tests/test_benchmarks.py tests/test_chain.py tests/gallery/test_sql_page.py tests/storage/test_fsck.py tests/storage/test_compacting.py tests/models/test_llama_chat.py \
+LONG_TESTS := tests/export tests/test_benchmarks.py tests/test_chain.py tests/gallery/test_sql_page.py tests/storage/test_fsck.py tests/storage/test_compacting.py tests/models/test_llama_chat.py \
 	$(addprefix tests/flows/test_, $(addsuffix .py, benchmark budget cancelling deploy dedup_report derived_templates embedded_chat estimates flow frames \
 	hardships judge_coverage judge_depth judge_lake maintain models_cli newcomers old_lake proposals reembed repeats rethreshold review server_build similar watch))
 E2E_TESTS := tests/e2e

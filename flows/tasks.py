@@ -18,6 +18,8 @@ from flows.benchmark.page import score_table
 from flows.benchmark.results import Results
 from flows.benchmark.running import BenchmarkOptions, run_benchmark
 from flows.derivation_run import Derived, Deriving
+from flows.export.asked import Exported, ExportOptions
+from flows.export.exporting import export_lake_at
 from flows.judge.depth import depth_table, read_depth
 from flows.judge.findings import findings_table, read_findings
 from flows.judge.judging import Judging
@@ -149,6 +151,14 @@ def decide_by_thresholds(
     return done
 
 
+@task(task_run_name="export as {options.format}", cache_policy=NO_CACHE, persist_result=False)
+def export_samples(lake: Path, out: Path, options: ExportOptions) -> Exported:
+    """Write the chosen samples of a lake as files, shard by shard."""
+    done = export_lake_at(lake, out, options, tell=get_run_logger().info)
+    get_run_logger().info(done.line())
+    return done
+
+
 @task(task_run_name="retire superseded samples", cache_policy=NO_CACHE, persist_result=False)
 def retire_superseded(rerun: Rerun) -> int:
     """Let old samples give way to kept ones by the present recipe, as one version; returns how many."""
@@ -218,6 +228,13 @@ def show_benchmark(compared: Comparison) -> None:
     with besides("the table of the benchmark"):
         table = [dict(zip(heads, map(as_text, row), strict=True)) for row in rows]
         create_table_artifact(table, key="benchmark-scores", description="Unknown scores enter no mean")
+
+
+def show_export(done: Exported) -> None:
+    """A table in the UI: what an export came to."""
+    with besides("the table of the export"):
+        told = {name: as_text(str(value)) for name, value in done.json().items()}
+        create_table_artifact([told], key="lake-export", description=as_text(done.line()))
 
 
 def show_sizes(done: Maintained) -> None:

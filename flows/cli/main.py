@@ -10,6 +10,7 @@ from flows.cli.care import fsck, rebuild
 from flows.cli.dedup import dedup
 from flows.cli.duplicates import duplicates
 from flows.cli.explain import call, why
+from flows.cli.export import export
 from flows.cli.gallery import gallery
 from flows.cli.grow import init, topics
 from flows.cli.judge import judge
@@ -71,6 +72,7 @@ for command in (
     similar,
     sql,
     gallery,
+    export,
     models,
 ):
     cli.add_command(command)

@@ -20,6 +20,10 @@ def name_maintain() -> str:
     return maintain_name(flow_run.parameters)
 
 
+def name_export() -> str:
+    return export_name(flow_run.parameters)
+
+
 def name_replay() -> str:
     return replay_name(flow_run.parameters)
 
@@ -41,6 +45,13 @@ def maintain_name(given: Mapping[str, Any]) -> str:
     """`maintain LAKE, retire after 7 days`."""
     days = given["retire_after_days"]
     return f"maintain {given['lake']}" + (f", retire after {days:g} days" if days is not None else "")
+
+
+def export_name(given: Mapping[str, Any]) -> str:
+    """`export 25000 samples of LAKE at version 12 as parquet`."""
+    size = f"{given['size']} samples" if given["size"] is not None else "all samples"
+    at = f" at version {given['version']}" if given["version"] is not None else ""
+    return f"export {size} of {given['lake']}{at} as {given['format']}"
 
 
 def replay_name(given: Mapping[str, Any]) -> str:
