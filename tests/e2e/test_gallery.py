@@ -125,8 +125,7 @@ def test_the_navigation_leads_to_every_page(page: Page) -> None:
 def test_samples_are_seen_searched_filtered_and_paged(page: Page, lake: Lake) -> None:
     expect(page.get_by_role("status")).to_have_text(f"{SAMPLES} samples")
     expect(page.locator(".card")).to_have_count(60)
-    seen = page.evaluate("[...document.images].slice(0, 12).every((each) => each.complete && each.naturalWidth > 0)")
-    assert seen, "pictures are there"
+    page.wait_for_function("[...document.images].slice(0, 12).every((each) => each.complete && each.naturalWidth > 0)")
     page.keyboard.press("/")
     page.keyboard.type("glacier harbour")
     page.keyboard.press("Enter")
@@ -242,12 +241,14 @@ def test_dropped_pairs_coverage_runs_and_versions_say_what_the_lake_says(page: P
     expect(page.locator("h1")).to_contain_text("From version")
 
 
-def test_arrows_scroll_what_is_wider_than_its_place(page: Page, lake: Lake, address: str) -> None:
+def test_arrows_scroll_what_is_wider_than_its_place(page: Page, address: str) -> None:
     page.goto(f"{address}/?outcome=kept")
     page.locator(".grid a.whole").nth(1).click()
+    page.wait_for_url("**/sample/*")
     here = page.url
-    for place in (".scroll", ".command code"):
-        page.locator(place).first.focus()
+    for place in (page.get_by_role("region", name="Decisions"), page.locator(".command code").first):
+        place.focus()
+        expect(place).to_be_focused()
         page.keyboard.press("ArrowRight")
         page.keyboard.press("ArrowLeft")
     page.evaluate("new Promise(requestAnimationFrame)")
