@@ -5,7 +5,7 @@ twice and none is left out, however long the list is.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal, TypeAlias
 
@@ -168,7 +168,7 @@ def read_cursor(choice: Choice, text: str) -> Cursor:
     key, _, sample_id = text.rpartition("~")
     if not SAMPLE_ID.fullmatch(sample_id):
         raise UserError("this address names no place in the list; begin with its first page")
-    readers = {"int": _signed, "float": float, "str": str}
+    readers: dict[Kind, Callable[[str], int | float | str]] = {"int": _signed, "float": float, "str": str}
     try:
         return Cursor(key=readers[choice.order.kind](key), sample_id=sample_id)
     except ValueError as error:

@@ -154,9 +154,9 @@ def test_the_token_becomes_a_cookie_that_pages_and_forms_come_with(guarded: Test
 @pytest.mark.parametrize("before", ['x={"a":1}', "a/b=1", "=", "x", 'q="', "a=b=c", "\xff=1"])
 def test_cookies_of_others_on_this_host_do_not_hide_ours(guarded: TestClient, before: str) -> None:
     guarded.cookies.clear()
-    found = guarded.get("/versions", headers={"cookie": f"{before}; {COOKIE}=right".encode("latin-1")})
+    found = guarded.get("/versions", headers={b"cookie": f"{before}; {COOKIE}=right".encode("latin-1")})
     assert found.status_code == 200
-    refused = guarded.get("/versions", headers={"cookie": before.encode("latin-1")})
+    refused = guarded.get("/versions", headers={b"cookie": before.encode("latin-1")})
     assert refused.status_code == 401 and refused.headers["x-content-type-options"] == "nosniff"
 
 

@@ -53,6 +53,12 @@ function press(name) {
   return Boolean(found);
 }
 
+// The question after an answer comes by itself: a key that was pressed twice for the one before does not answer it.
+
+const UNSEEN_MS = 600;
+const shownAt = performance.now();
+const isUnseen = () => one("[data-answered]") !== null && performance.now() - shownAt < UNSEEN_MS;
+
 function act(event) {
   const { key } = event;
   if (key === "?") {
@@ -70,8 +76,7 @@ function act(event) {
   if (key === "n") return follow("next");
   if (key === "p") return follow("prev");
   if (key === "u") return follow("up");
-  // A key that is held down must not answer the question after.
-  if (["k", "d", "s"].includes(key)) return event.repeat || press(key);
+  if (["k", "d", "s"].includes(key)) return event.repeat || isUnseen() || press(key);
   if (ARROWS.includes(key) && !isScrolled(event.target)) {
     if (moveInGrid(key)) return true;
     if (key === "ArrowLeft") return follow("prev");
