@@ -252,7 +252,9 @@ def test_arrows_scroll_what_is_wider_than_its_place(page: Page, address: str) ->
     for place in (page.get_by_role("region", name="Decisions"), page.locator(".command code").first):
         place.focus()
         expect(place).to_be_focused()
-        page.evaluate("addEventListener('keydown', (event) => { window.taken = event.defaultPrevented; }, { once: true })")
+        page.evaluate(
+            "addEventListener('keydown', (event) => { window.taken = event.defaultPrevented; }, { once: true })"
+        )
         page.keyboard.press("ArrowRight")
         assert page.evaluate("window.taken") is False, "the key is left to what scrolls"
     assert page.url == here
