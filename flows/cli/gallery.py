@@ -1,5 +1,6 @@
 """`interlake gallery`: the web page to look at a lake with."""
 
+import socket
 from pathlib import Path
 
 import click
@@ -7,6 +8,8 @@ import click
 from flows.cli.options import lake_option, plain
 
 PORT = 4280
+NEAR = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+"""What a browser on this machine asks for where the server listens at all of its addresses."""
 
 
 @click.command()
@@ -30,7 +33,11 @@ def gallery(*, lake_path: Path, host: str, port: int) -> None:
     with at:
         access = access_for(host)
         app = make_app(lake, access)
-        click.echo(plain(f"the gallery of {lake.path}: {_address(host, at.getsockname()[1], access.token)}"))
+        port = at.getsockname()[1]
+        click.echo(plain(f"the gallery of {lake.path}: {_address(NEAR.get(host, host), port, access.token)}"))
+        if host in NEAR:
+            there = _address(socket.gethostname(), port, access.token)
+            click.echo(plain(f"from another machine: {there} (or this machine's address in place of its name)"))
         click.echo("Ctrl-C ends it")
         serve(app, at)
 

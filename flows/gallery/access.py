@@ -2,8 +2,7 @@
 
 import secrets
 from dataclasses import dataclass, field
-from http.cookies import SimpleCookie
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -13,11 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 COOKIE = "interlake_gallery"
+"""How the name of the cookie begins; cookies know no ports, so the port is the rest of it."""
 FORM_TOKEN = "form_token"
 READING = ("GET", "HEAD")
 LARGEST_FORM = 1 << 20
 """Bytes."""
-YEAR = 365 * 86_400
 
 HEADERS = {
     "content-security-policy": (
@@ -67,11 +66,14 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        # Our own files are asked about each time (they have ETags); what is in the lake is kept nowhere.
+        kept = "no-cache" if scope["path"].startswith("/static/") else "no-store"
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
-                headers.setdefault("cache-control", "no-store")
+                headers.setdefault("cache-control", kept)
             await send(message)
 
         refused = self._refuse(Request(scope))
@@ -80,26 +82,31 @@ class Guard:
     def _refuse(self, request: Request) -> Response | None:
         """What is answered instead of a page, if anything."""
         host = host_name(request.headers.get("host", ""))
-        if self._access.hosts is not None and host not in self._access.hosts:
+        if not host or (self._access.hosts is not None and host not in self._access.hosts):
             return PlainTextResponse("This is not the name of the gallery's machine.", status_code=421)
         if request.method not in READING and not is_from_here(request.headers):
             return PlainTextResponse("This form was not sent from a page of the gallery.", status_code=403)
         return self._refuse_stranger(request) if self._access.token else None
 
     def _refuse_stranger(self, request: Request) -> Response | None:
-        """None for whoever has the token; with it in the address, they get it as a cookie instead."""
-        if self._is_token(_cookie(request.headers)):
+        """None for whoever has the token; with it in the address, they get it as a cookie instead.
+
+        The cookie is `lax`: browsers send it along when a link on another site leads here, and with no form, picture
+        or script of another site. Reading changes nothing, and what would is refused before, by where it comes from.
+        """
+        cookie = cookie_name(request.headers.get("host", ""))
+        if self._is_token(request.cookies.get(cookie)):
             return None
         given = request.query_params.get("token")
         if not self._is_token(given):
             return PlainTextResponse(
                 "The gallery asks for a token: open the address that 'interlake gallery' printed.", status_code=401
             )
-        rest = [(name, value) for name, value in parse_qsl(request.url.query) if name != "token"]
+        rest = [(name, value) for name, value in request.query_params.multi_items() if name != "token"]
         # Beginning with one slash and no other: an address of ours, whatever was asked for.
-        path = "/" + request.url.path.lstrip("/\\")
+        path = "/" + quote(request.scope["path"].lstrip("/\\"))
         answer = RedirectResponse(f"{path}?{urlencode(rest)}" if rest else path, status_code=303)
-        answer.set_cookie(COOKIE, self._access.token or "", max_age=YEAR, httponly=True, samesite="strict")
+        answer.set_cookie(cookie, self._access.token or "", httponly=True, samesite="lax")
         return answer
 
     def _is_token(self, given: str | None) -> bool:
@@ -114,6 +121,12 @@ def host_name(host: str) -> str:
         return ""
 
 
+def cookie_name(host: str) -> str:
+    """The name of the cookie for a Host header: galleries at other ports of the machine have others."""
+    port = host.rpartition(":")[2]
+    return f"{COOKIE}_{port}" if port.isascii() and port.isdecimal() and len(port) <= 5 else COOKIE
+
+
 def is_from_here(headers: Headers) -> bool:
     """Whether a request that would change something comes from a page of the server that it is sent to.
 
@@ -124,16 +137,10 @@ def is_from_here(headers: Headers) -> bool:
         return False
     if origin is None:
         return site == "same-origin"
-    return host is not None and urlsplit(origin).netloc == host
-
-
-def _cookie(headers: Headers) -> str | None:
-    found: SimpleCookie = SimpleCookie()
     try:
-        found.load(headers.get("cookie", ""))
+        return host is not None and urlsplit(origin).netloc == host
     except ValueError:
-        return None
-    return found[COOKIE].value if COOKIE in found else None
+        return False
 
 
 async def read_form(request: Request, access: Access) -> dict[str, str]:

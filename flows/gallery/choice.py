@@ -5,7 +5,7 @@ twice and none is left out, however long the list is.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal, TypeAlias
 
@@ -23,6 +23,8 @@ WHOLE = ("rounds", "version_from", "version_to")
 DROPPED = "dropped"
 """A word for all the outcomes of samples that were made and not taken."""
 DROPPED_ONES = ("rejected", "duplicate", "failed")
+MOST_DIGITS = 9
+"""Of a whole number in an address."""
 SOME_ID = re.compile(r"[0-9a-f]{4,32}")
 SAMPLE_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -166,7 +168,7 @@ def read_cursor(choice: Choice, text: str) -> Cursor:
     key, _, sample_id = text.rpartition("~")
     if not SAMPLE_ID.fullmatch(sample_id):
         raise UserError("this address names no place in the list; begin with its first page")
-    readers = {"int": int, "float": float, "str": str}
+    readers: dict[Kind, Callable[[str], int | float | str]] = {"int": _signed, "float": float, "str": str}
     try:
         return Cursor(key=readers[choice.order.kind](key), sample_id=sample_id)
     except ValueError as error:
@@ -235,8 +237,15 @@ def _refuse_unknown(given: Mapping[str, str]) -> None:
 
 
 def _whole(name: str, text: str) -> int:
-    if not text.isdecimal() or len(text) > 9:
+    if not text.isdecimal() or len(text) > MOST_DIGITS:
         raise UserError(f"{name.replace('_', ' ')} is a whole number, not {text!r}")
+    return int(text)
+
+
+def _signed(text: str) -> int:
+    """ValueError for what is no whole number of so few digits, which may be below zero."""
+    if not re.fullmatch(rf"-?\d{{1,{MOST_DIGITS}}}", text):
+        raise ValueError
     return int(text)
 
 

@@ -8,6 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from flows.errors import UserError
+from flows.gallery.choice import MOST_DIGITS
 from flows.gallery.page import Gallery
 from flows.gallery.snapshot import Record, Snapshot
 from flows.topics.branches import NO_CATEGORY, NO_DOMAIN
@@ -22,6 +24,8 @@ WIDTH, HEIGHT = 1200.0, 620.0
 LETTER = 7.4
 """Units that a letter takes."""
 HEAD = 20.0
+LIMIT = 100
+"""Branches on a page."""
 _TOPICS = f"""
 SELECT topic_id, name, category, domain, count(slot_id) AS slots,
     {", ".join(f"count(*) FILTER (outcome = '{outcome}') AS {outcome}" for outcome in OUTCOMES)}
@@ -49,7 +53,9 @@ def routes(gallery: Gallery) -> list[Route]:
         snapshot, under = gallery.snapshot(), request.query_params.get("under", "")[:200]
         depth = 1 + (1 + min(under.count("/"), 1) if under else 0)
         table = snapshot.once(("coverage", under), lambda: cover_shown(snapshot, depth=max(depth, 2), under=under))
-        rows = table.filter(pl.col("depth") == depth).to_dicts()
+        branches = table.filter(pl.col("depth") == depth)
+        start = _start(request.query_params.get("from", ""), branches.height)
+        rows = branches.slice(start, LIMIT).to_dicts()
         whole = table.filter(pl.col("depth") == 0).to_dicts()
         return gallery.render(
             request,
@@ -61,12 +67,24 @@ def routes(gallery: Gallery) -> list[Route]:
             way=_way(under),
             whole=whole[0] if whole else None,
             rows=[_with_links(row, depth) for row in rows],
-            most=max((row["slots"] for row in rows), default=0),
-            tiles=list(_tiles(table)) if not under else [],
+            most=branches["slots"].max() or 0,
+            start=start,
+            limit=LIMIT,
+            total=branches.height,
+            tiles=list(_tiles(table)) if not under and not start else [],
             size=(WIDTH, HEIGHT),
         )
 
     return [Route("/coverage", show)]
+
+
+def _start(text: str, total: int) -> int:
+    """How many branches are on the pages before; UserError for what is no such number."""
+    if not text:
+        return 0
+    if not text.isdecimal() or len(text) > MOST_DIGITS or int(text) >= max(total, 1):
+        raise UserError("this address names no place in the list; begin with its first page")
+    return int(text)
 
 
 def cover_shown(snapshot: Snapshot, *, depth: int, under: str = "") -> pl.DataFrame:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
+from unicodedata import category
 from urllib.parse import urlencode
 
 import jinja2
@@ -24,6 +26,12 @@ from storage.lake import Lake
 
 NONE = "\N{EN DASH}"
 """What stands where there is no value."""
+UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Kinds of characters that have no look of their own: controls, marks of direction and of format, lone surrogates."""
+LET_PASS = frozenset("\n\t\u200c\u200d")
+"""Those among them that ordinary text needs: line ends, tabs, and what joins or parts letters and emoji."""
+FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
+"""Letters by name that show nothing."""
 TEMPLATES = Path(__file__).parent / "templates"
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (NoSuchThing, 404),
@@ -124,8 +132,19 @@ def link(path: str, values: Mapping[str, object] | None = None, **more: object) 
 
 
 def plain(text: object) -> str:
-    """A text whose controls and marks of direction show as escapes: it cannot pass itself off as another."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in str(text))
+    """A text whose controls, marks of direction and other unseen ones show as escapes: it cannot pass for another.
+
+    Spaces of every width, tabs, and the joiners that many scripts and emoji need are left as they are.
+    """
+    return "".join(map(_seen, str(text)))
+
+
+@lru_cache(maxsize=8192)
+def _seen(character: str) -> str:
+    if character in LET_PASS or not (category(character) in UNSEEN or character in FILLERS):
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def number(value: float | None, digits: int = 0) -> str:

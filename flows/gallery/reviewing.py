@@ -1,5 +1,6 @@
 """Open questions to a person, one at a time, decided by key: the only page that writes, through `flows.review`."""
 
+import re
 from collections.abc import Sequence
 
 from starlette.concurrency import run_in_threadpool
@@ -8,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from flows.errors import UserError
+from flows.gallery.choice import MOST_DIGITS
 from flows.gallery.page import Gallery, link
 from flows.gallery.pairs import read_sides
 from flows.gallery.snapshot import Snapshot
@@ -17,6 +19,7 @@ from flows.review.questions import Question, read_questions
 PATIENCE = 10.0
 """Seconds that an answer waits for another process to leave the lake."""
 MOST_ANSWERED = 20
+_NAMED = re.compile(rf"(\d{{1,{MOST_DIGITS}}})~([0-9a-f]{{32}}):(\d{{1,{MOST_DIGITS}}})")
 OUTCOMES: dict[str, Outcome] = {"kept": "kept", "duplicate": "duplicate"}
 
 
@@ -27,7 +30,8 @@ def routes(gallery: Gallery) -> list[Route]:
         snapshot = gallery.snapshot()
         known = snapshot.once("questions", lambda: read_questions(snapshot.lake, snapshot.version()))
         waiting = [each for each in known if each.word is None]
-        answered = [each for each in known if each.word is not None][-MOST_ANSWERED:][::-1]
+        spoken = [(each.word.version, each) for each in known if each.word is not None]
+        answered = [each for _, each in sorted(spoken, key=lambda pair: -pair[0])[:MOST_ANSWERED]]
         place = _place(waiting, request.query_params.get("after", ""))
         asked = waiting[place] if place < len(waiting) else None
         keys = [asked.key, (asked.kept_sample_id, asked.kept_turn)] if asked else []
@@ -59,12 +63,16 @@ def routes(gallery: Gallery) -> list[Route]:
 
 
 def _place(waiting: Sequence[Question], after: str) -> int:
-    """The place of the first question after a named one, in their order; that of the first for none."""
-    version, _, name = after.partition("~")
-    if not version.isdecimal():
+    """The place of the first question after a named one, in their order; that of the first for none.
+
+    UserError for what names none.
+    """
+    if not after:
         return 0
-    sample_id, _, turn = name.partition(":")
-    key = (int(version), sample_id, int(turn) if turn.isdecimal() else 0)
+    found = _NAMED.fullmatch(after)
+    if found is None:
+        raise UserError("this address names no question; begin with the first one")
+    key = (int(found[1]), found[2], int(found[3]))
     return next(
         (at for at, each in enumerate(waiting) if (each.version, each.sample_id, each.turn) > key), len(waiting)
     )
@@ -72,4 +80,5 @@ def _place(waiting: Sequence[Question], after: str) -> int:
 
 def _done(snapshot: Snapshot, version: str) -> int | None:
     """The version that holds the answer just given."""
-    return int(version) if version.isdecimal() and int(version) <= snapshot.number else None
+    number = int(version) if version.isdecimal() and len(version) <= MOST_DIGITS else 0
+    return number if 0 < number <= snapshot.number else None

@@ -1,7 +1,7 @@
 """Runs: where their slots went, what they asked of models, how fast, and whether another round helped."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,7 +20,7 @@ MOST_RUNS = 200
 _SPENT = """
 SELECT run_id, count(*) AS calls, sum(seconds) AS seconds, sum(completion_tokens)::BIGINT AS tokens,
     epoch(max(started_at)) - epoch(min(started_at)) AS lasted
-FROM calls GROUP BY run_id
+FROM calls WHERE {where} GROUP BY run_id
 """
 _MODELS = """
 SELECT name AS model, purpose, count(*) AS calls, sum(seconds) AS seconds, sum(tries) AS tries,
@@ -64,7 +64,7 @@ def routes(gallery: Gallery) -> list[Route]:
 
     def show(request: Request) -> Response:
         snapshot, run_id = gallery.snapshot(), str(request.path_params["run_id"])
-        known = {row["run_id"]: row for row in snapshot.once("runs", lambda: _runs(snapshot, MOST_RUNS))}
+        known = {row["run_id"]: row for row in snapshot.once("runs", lambda: _runs(snapshot))}
         run = known.get(run_id) or _run(snapshot, run_id)
         return gallery.render(
             request,
@@ -80,12 +80,14 @@ def routes(gallery: Gallery) -> list[Route]:
     return [Route("/runs", show_all), Route("/runs/{run_id}", show)]
 
 
-def _runs(snapshot: Snapshot, limit: int = MOST_RUNS) -> list[Record]:
-    """The latest runs, with what they asked."""
+def _runs(snapshot: Snapshot, where: str = "TRUE", values: Mapping[str, object] | None = None) -> list[Record]:
+    """The latest runs, with what they asked; of all, or of those that SQL says."""
     return snapshot.rows(
         f"""SELECT runs.* EXCLUDE (settings, environment), calls, seconds, tokens,
             calls / nullif(lasted, 0) AS pace, epoch(finished_at) - epoch(runs.started_at) AS took
-        FROM runs LEFT JOIN ({_SPENT}) USING (run_id) ORDER BY runs.started_at DESC, run_id LIMIT {limit}"""
+        FROM runs LEFT JOIN ({_SPENT.format(where=where)}) USING (run_id)
+        WHERE {where} ORDER BY runs.started_at DESC, run_id LIMIT {MOST_RUNS}""",
+        values,
     )
 
 
@@ -93,7 +95,7 @@ def _run(snapshot: Snapshot, run_id: str) -> Record:
     """A run that is no longer among the latest."""
     if not RUN_ID.fullmatch(run_id):
         raise HTTPException(404, "A run is named by its id.")
-    found = [row for row in _runs(snapshot, 1 << 40) if row["run_id"] == run_id]
+    found = _runs(snapshot, "run_id = $run", {"run": run_id})
     if not found:
         raise HTTPException(404, "The lake has no such run.")
     return found[0]

@@ -74,6 +74,7 @@ def routes(gallery: Gallery) -> list[Route]:
             version=found.version,
             sample=sample,
             by=by,
+            values=Choice.of(request.query_params).values(),
             found=found,
             sides=read_sides(snapshot, keys),
         )
@@ -87,6 +88,7 @@ def routes(gallery: Gallery) -> list[Route]:
             title="Why it is as it is",
             version=snapshot.number,
             sample=found.sample,
+            values=Choice.of(request.query_params).values(),
             lines=list(ancestry_lines(found, limit=MOST_LINES)),
         )
 

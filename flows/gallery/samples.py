@@ -76,6 +76,7 @@ def _options(snapshot: Snapshot) -> dict[str, list[Record]]:
         "domain": snapshot.rows(counted.format(name="domain", order="value")),
         "outcome": snapshot.rows(counted.format(name="outcome", order="n DESC")),
         "rounds": snapshot.rows(counted.format(name="rounds", order="rounds")),
+        "reason": [row for row in snapshot.rows(counted.format(name="reason", order="n DESC, value")) if row["value"]],
         "run": snapshot.rows(
             """SELECT run_id AS value, count(*) AS n, min(runs.kind) AS kind, min(runs.started_at) AS started_at
             FROM memory.cards LEFT JOIN runs USING (run_id) GROUP BY run_id

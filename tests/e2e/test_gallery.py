@@ -20,6 +20,9 @@ ROOT = Path(__file__).parents[2]
 SAMPLES = 500
 NAMES = ("Samples", "Dropped", "Duplicates", "Review", "Coverage", "Map", "Runs", "Versions", "SQL")
 SIZES = {"wide": (1280, 860), "phone": (390, 800)}
+AT_ONCE = """addEventListener("DOMContentLoaded",
+  () => document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "k", bubbles: true })))"""
+"""The second press of a key, just as the page after is there."""
 SERVE = "from flows.cli.main import main; main()"
 
 
@@ -125,8 +128,7 @@ def test_the_navigation_leads_to_every_page(page: Page) -> None:
 def test_samples_are_seen_searched_filtered_and_paged(page: Page, lake: Lake) -> None:
     expect(page.get_by_role("status")).to_have_text(f"{SAMPLES} samples")
     expect(page.locator(".card")).to_have_count(60)
-    seen = page.evaluate("[...document.images].slice(0, 12).every((each) => each.complete && each.naturalWidth > 0)")
-    assert seen, "pictures are there"
+    page.wait_for_function("[...document.images].slice(0, 12).every((each) => each.complete && each.naturalWidth > 0)")
     page.keyboard.press("/")
     page.keyboard.type("glacier harbour")
     page.keyboard.press("Enter")
@@ -137,6 +139,8 @@ def test_samples_are_seen_searched_filtered_and_paged(page: Page, lake: Lake) ->
     expect(page.get_by_role("status")).to_have_text(f"{query(lake, both).item()} samples")
     page.get_by_label("Remove the filter").click()
     page.get_by_label("Outcome").select_option("kept")
+    assert "outcome" not in page.url, "a choice leads nowhere until it is sent"
+    page.get_by_role("button", name="Show").click()
     page.wait_for_url("**outcome=kept")
     assert "q=" not in page.url, "what is empty is not in the address"
     kept = query(lake, "SELECT count(*) FROM samples WHERE outcome = 'kept'").item()
@@ -238,6 +242,54 @@ def test_dropped_pairs_coverage_runs_and_versions_say_what_the_lake_says(page: P
     page.goto(f"{address}/versions")
     page.get_by_role("button", name="Compare").click()
     expect(page.locator("h1")).to_contain_text("From version")
+
+
+def test_arrows_scroll_what_is_wider_than_its_place(page: Page, address: str) -> None:
+    page.goto(f"{address}/?outcome=kept")
+    page.locator(".grid a.whole").nth(1).click()
+    page.wait_for_url("**/sample/*")
+    here = page.url
+    for place in (page.get_by_role("region", name="Decisions"), page.locator(".command code").first):
+        place.focus()
+        expect(place).to_be_focused()
+        page.evaluate(
+            "addEventListener('keydown', (event) => { window.taken = event.defaultPrevented; }, { once: true })"
+        )
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("window.taken") is False, "the key is left to what scrolls"
+    assert page.url == here
+    page.locator("main").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(lambda url: url != here)
+
+
+def test_a_map_without_its_points_says_so(page: Page, watch: Watch, address: str) -> None:
+    page.route("**/map/points.json", lambda route: route.fulfill(status=503, body="busy"))
+    page.goto(f"{address}/map")
+    expect(page.get_by_role("alert")).to_contain_text("status 503")
+    watch.complaints.clear()
+
+
+def test_a_key_that_is_held_or_doubled_answers_one_question(page: Page, lake: Lake, address: str) -> None:
+    number = lake.version().number
+    page.goto(f"{address}/review")
+    page.get_by_label("Your name").fill("anna")
+    page.get_by_label("Why").fill("held")
+    page.keyboard.press("Escape")
+    page.add_init_script(AT_ONCE)
+    page.keyboard.down("k")
+    page.keyboard.down("k")
+    page.keyboard.press("d")
+    expect(page.locator(".note")).to_have_text(f"Your answer is version {number + 1} of the lake.")
+    page.keyboard.down("k")
+    page.keyboard.down("k")
+    page.evaluate("new Promise(requestAnimationFrame)")
+    assert page.get_by_role("button", name="Keep").is_enabled()
+    page.keyboard.up("k")
+    page.reload()
+    assert lake.version().number == number + 1
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator(".note")).to_have_text(f"Your answer is version {number + 2} of the lake.")
 
 
 def test_a_question_is_answered_by_keys(page: Page, lake: Lake, address: str) -> None:

@@ -3,12 +3,13 @@
 import pytest
 from starlette.testclient import TestClient
 
-from flows.gallery.access import COOKIE, FORM_TOKEN, HEADERS, Access, access_for, host_name
+from flows.gallery.access import FORM_TOKEN, HEADERS, Access, access_for, cookie_name, host_name
 from flows.review.questions import open_questions
 from storage.lake import Lake
 from tests.gallery.conftest import HERE, open_gallery
 from tests.gallery.pages import Page
 
+COOKIE = "interlake_gallery_4280"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
@@ -53,6 +54,8 @@ def test_hosts_are_read_as_browsers_write_them() -> None:
         {"origin": HERE, "sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
         {"sec-fetch-site": "none"},
+        {"origin": "http://["},
+        {"origin": "http://[", "sec-fetch-site": "same-origin"},
     ],
 )
 def test_a_form_from_elsewhere_is_refused(
@@ -60,7 +63,7 @@ def test_a_form_from_elsewhere_is_refused(
 ) -> None:
     before = shown.version().sha256
     answer = gallery.request(method, "/review", content=b"outcome=kept", headers=headers | FORM)
-    assert answer.status_code == 403
+    assert answer.status_code == 403 and answer.headers["x-content-type-options"] == "nosniff"
     assert shown.version().sha256 == before
 
 
@@ -140,10 +143,42 @@ def test_the_token_becomes_a_cookie_that_pages_and_forms_come_with(guarded: Test
     answer = guarded.get("/?token=right&outcome=kept")
     assert answer.status_code == 303 and answer.headers["location"] == "/?outcome=kept"
     cookie = answer.headers["set-cookie"].lower()
-    assert "httponly" in cookie and "samesite=strict" in cookie
+    assert cookie.startswith(f"{COOKIE}=") and "httponly" in cookie
+    assert "samesite=lax" in cookie, "a strict one is not sent along when the way here began on another site"
+    assert "max-age" not in cookie and "expires" not in cookie, "it ends with the browser"
     assert guarded.get("/").status_code == 200
     assert guarded.post("/review", data={}, headers={"origin": "http://evil.example"}).status_code == 403
     guarded.cookies.clear()
+
+
+@pytest.mark.parametrize("before", ['x={"a":1}', "a/b=1", "=", "x", 'q="', "a=b=c", "\xff=1"])
+def test_cookies_of_others_on_this_host_do_not_hide_ours(guarded: TestClient, before: str) -> None:
+    guarded.cookies.clear()
+    found = guarded.get("/versions", headers={b"cookie": f"{before}; {COOKIE}=right".encode("latin-1")})
+    assert found.status_code == 200
+    refused = guarded.get("/versions", headers={b"cookie": before.encode("latin-1")})
+    assert refused.status_code == 401 and refused.headers["x-content-type-options"] == "nosniff"
+
+
+def test_galleries_at_other_ports_of_a_host_have_cookies_of_their_own(guarded: TestClient) -> None:
+    guarded.cookies.clear()
+    assert guarded.get("/", headers={"cookie": "interlake_gallery_4281=right"}).status_code == 401
+    names = [cookie_name(host) for host in ("lab:1", "lab:2", "[::1]:3", "lab", "lab:x;y", "lab:" + 9 * "9")]
+    assert names[:3] == [f"interlake_gallery_{port}" for port in (1, 2, 3)] and set(names[3:]) == {"interlake_gallery"}
+
+
+@pytest.mark.parametrize("host", ["[", "", "a]b", "[::1"])
+def test_a_host_that_is_none_is_refused_in_words_with_the_token_too(guarded: TestClient, host: str) -> None:
+    guarded.cookies.clear()
+    answer = guarded.get("/?token=right", headers={"host": host})
+    assert answer.status_code == 421 and answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_our_own_files_are_asked_about_and_the_lake_is_kept_nowhere(gallery: TestClient) -> None:
+    file = gallery.get("/static/gallery.js")
+    assert file.headers["cache-control"] == "no-cache"
+    again = gallery.get("/static/gallery.js", headers={"if-none-match": file.headers["etag"]})
+    assert again.status_code == 304 and gallery.get("/").headers["cache-control"] == "no-store"
 
 
 def test_the_way_on_from_the_token_leads_to_no_other_host(guarded: TestClient) -> None:

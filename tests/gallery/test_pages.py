@@ -11,17 +11,20 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from flows.gallery import choice as choices
-from flows.gallery import duplicates, samples, versions
+from flows.gallery import coverage, duplicates, reviewing, samples, versions
 from flows.gallery.choice import Choice, read_page
 from flows.gallery.coverage import cover_shown
+from flows.gallery.page import plain
 from flows.gallery.pictures import Thumbnails
 from flows.gallery.projection import project
 from flows.gallery.snapshot import SCORES, Shelf, Snapshot
 from flows.gallery.worddiff import diff_words
+from flows.review.answering import Said, answer
 from flows.review.questions import open_questions
 from flows.standing import read_coverage
 from storage.lake import Lake
 from storage.query import query
+from tests.gallery.conftest import open_gallery
 from tests.gallery.lakes import HOSTILE
 from tests.gallery.pages import Page
 
@@ -189,7 +192,10 @@ def test_a_run_is_a_filter_and_nothing_found_is_said(gallery: TestClient, shown:
     "path",
     ["/?outcome=good", "/?sort=upwards", "/?rounds=many", "/?its=high", "/?run=zz", "/?after=x",
      "/?after=x~" + 32 * "0", "/duplicates?after=1", "/duplicates?side=left", "/versions?before=x",
-     "/versions/diff?a=1", "/coverage?under=Nowhere"],
+     "/versions/diff?a=1", "/coverage?under=Nowhere", "/coverage?from=99999", "/coverage?from=" + 5000 * "9",
+     "/review?after=" + 5000 * "9", "/review?after=" + 5000 * "9" + "~" + 32 * "0" + ":1",
+     "/review?after=1~" + 32 * "0" + ":" + 5000 * "9", "/?after=" + 50 * "9" + "~" + 32 * "0",
+     "/?sort=rounds&before=-" + 50 * "9" + "~" + 32 * "0", "/?after=" + 5000 * "9" + "~" + 32 * "0"],
 )  # fmt: skip
 def test_an_address_that_makes_no_sense_is_refused_in_words(gallery: TestClient, path: str) -> None:
     answer = gallery.get(path)
@@ -236,6 +242,25 @@ def test_neighbours_keep_the_list_that_was_come_from(gallery: TestClient) -> Non
     assert page.relation("up") == "/?outcome=kept&sort=topic"
 
 
+def test_a_dropped_sample_keeps_the_list_of_dropped_ones_on_all_its_views(gallery: TestClient) -> None:
+    page = page_of(gallery, "/dropped?outcome=duplicate")
+    link = next(each for each in page.links() if each.startswith("/sample/"))
+    assert link.endswith("?outcome=duplicate")
+    sample = page_of(gallery, link)
+    assert sample.relation("up") == "/?outcome=duplicate"
+    views = [each for each in sample.links() if each.startswith(link.partition("?")[0])][:3]
+    assert [each.partition("?")[0].rpartition("/")[2] for each in views[1:]] == ["near", "why"]
+    assert all(each.endswith("?outcome=duplicate") for each in views)
+    for view in views[1:]:
+        back = [each for each in page_of(gallery, view).links() if each.startswith("/sample/")]
+        assert back[0] == link
+
+
+def test_the_form_of_filters_holds_what_is_chosen(gallery: TestClient) -> None:
+    chosen = gallery.get("/?outcome=dropped&reason=blank_picture").text
+    assert '<option value="dropped" selected>' in chosen and '<option value="blank_picture" selected>' in chosen
+
+
 def test_the_first_digits_lead_to_a_sample(gallery: TestClient, shown: Lake) -> None:
     name = kept_sample(shown)
     assert gallery.get(f"/sample/{name[:10]}").headers["location"] == f"/sample/{name}"
@@ -253,7 +278,7 @@ def test_near_turns_come_with_pictures_and_similarities(gallery: TestClient, sho
 def test_dropped_samples_are_shown_with_reason_and_evidence(gallery: TestClient, shown: Lake) -> None:
     page = page_of(gallery, "/dropped")
     dropped_ones = query(shown, "SELECT sample_id FROM samples WHERE outcome NOT IN ('kept', 'open')")["sample_id"]
-    assert {link.split("/")[2] for link in page.links() if link.startswith("/sample/")} >= set(dropped_ones)
+    assert {re.split(r"[/?]", link)[2] for link in page.links() if link.startswith("/sample/")} >= set(dropped_ones)
     assert "3 attempts: all one colour" in page.text and "blank picture" in page.text
     assert "repeats turn" in page.text
     failed = page_of(gallery, "/dropped?outcome=failed&reason=blank_picture")
@@ -283,6 +308,23 @@ def test_coverage_goes_down_from_domains_to_topics(gallery: TestClient) -> None:
     assert "/coverage?under=Animals%2Fgroup+0" in below.links()
     topics = page_of(gallery, "/coverage?under=Animals/group 0")
     assert [link for link in topics.links() if link.startswith("/?domain=Animals&category=group+0&topic=")]
+
+
+def test_coverage_has_pages_with_each_branch_once(gallery: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def branches(page: Page) -> list[str]:
+        return [link for link in page.links() if link.startswith("/coverage?under=")]
+
+    whole = set(branches(page_of(gallery, "/coverage")))
+    monkeypatch.setattr(coverage, "LIMIT", 2)
+    path: str | None = "/coverage?from=2"
+    seen: list[str] = []
+    while path:
+        page = page_of(gallery, path)
+        seen += branches(page)
+        path = page.relation("next")
+    first = page_of(gallery, page_of(gallery, "/coverage?from=2").relation("prev") or "")
+    assert len(seen) == len(set(seen)) == 3 and set(seen) < whole
+    assert first.relation("next") == "/coverage?from=2" and first.relation("prev") is None
 
 
 @pytest.mark.parametrize("under", ["", "Animals", "Animals/group 0"])
@@ -337,7 +379,26 @@ def test_a_question_is_shown_with_both_turns(gallery: TestClient, shown: Lake) -
     assert f"/sample/{asked[1].sample_id}" in second.links() and f"/sample/{asked[1].kept_sample_id}" in second.links()
 
 
+def test_the_answer_just_given_is_listed_first(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reviewing, "MOST_ANSWERED", 1)
+    asked = open_questions(lake, lake.version())
+    for question in (asked[-1], asked[0]):
+        answer(lake.path, [Said(name=question.full_name, outcome="kept", why=f"about {question.name}")], by="anna")
+    page = page_of(open_gallery(lake), "/review")
+    assert f"about {asked[0].name}" in page.text and f"about {asked[-1].name}" not in page.text
+
+
 # Pictures, words, numbers
+
+
+def test_ordinary_text_is_left_as_it_is_and_what_is_unseen_is_shown() -> None:
+    ordinary = (
+        "12\u00a0km\u202f,\u3000\u65e5\u672c\t\u0645\u06cc\u200c\u062e\u0648\n\U0001f469\u200d\U0001f52c \u2764\ufe0f"
+    )
+    assert plain(ordinary) == ordinary
+    unseen = "\x00\x1b\r\x85\u061c\u200b\u200e\u202e\u2066\u2028\u3164\ufeff\ud800\U000e0041"
+    shown = plain(unseen)
+    assert shown.isascii() and shown.endswith("\\ud800\\U000e0041") and shown.startswith("\\u0000\\u001b\\u000d")
 
 
 def test_pictures_are_their_own_bytes_and_small_ones_are_webp(gallery: TestClient, shown: Lake) -> None:
@@ -352,7 +413,6 @@ def test_pictures_are_their_own_bytes_and_small_ones_are_webp(gallery: TestClien
 
 def test_a_picture_that_is_none_is_not_served(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     from flows.gallery import pictures
-    from tests.gallery.conftest import open_gallery
 
     monkeypatch.setattr(pictures, "read_bytes", lambda *_: b"<svg xmlns='http://www.w3.org/2000/svg' onload='x()'/>")
     client = open_gallery(lake)

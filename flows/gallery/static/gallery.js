@@ -3,6 +3,9 @@
 
 const one = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+const ARROWS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"];
+// Tables and code that are wider than their place: arrows scroll them.
+const isScrolled = (target) => target.closest(".scroll, code[tabindex], pre[tabindex]") !== null;
 const isTyping = (target) => target.closest("input, select, textarea, [contenteditable]") !== null;
 
 // Where a bar of links is wider than the screen, the one for this page is in sight.
@@ -50,6 +53,12 @@ function press(name) {
   return Boolean(found);
 }
 
+// The question after an answer comes by itself: a key that was pressed twice for the one before does not answer it.
+
+const UNSEEN_MS = 600;
+const shownAt = performance.now();
+const isUnseen = () => one("[data-answered]") !== null && performance.now() - shownAt < UNSEEN_MS;
+
 function act(event) {
   const { key } = event;
   if (key === "?") {
@@ -67,8 +76,8 @@ function act(event) {
   if (key === "n") return follow("next");
   if (key === "p") return follow("prev");
   if (key === "u") return follow("up");
-  if (["k", "d", "s"].includes(key)) return press(key);
-  if (key.startsWith("Arrow")) {
+  if (["k", "d", "s"].includes(key)) return event.repeat || isUnseen() || press(key);
+  if (ARROWS.includes(key) && !isScrolled(event.target)) {
     if (moveInGrid(key)) return true;
     if (key === "ArrowLeft") return follow("prev");
     if (key === "ArrowRight") return follow("next");
@@ -101,9 +110,22 @@ for (const button of all("[data-copy]")) {
   });
 }
 
-// A choice that takes effect at once
+// A form that is sent once: its buttons are off until its answer is there, or until one comes back to it.
 
-for (const chosen of all("select[data-submit]")) chosen.addEventListener("change", () => chosen.form.requestSubmit());
+for (const form of all("form[data-once]")) {
+  let isSent = false;
+  const turn = (sent) => {
+    isSent = sent;
+    for (const button of all("button", form)) button.disabled = sent;
+  };
+  form.addEventListener("submit", (event) => {
+    if (isSent) event.preventDefault();
+    isSent = true;
+    // Not at once: what the pressed button says would not be sent.
+    setTimeout(() => turn(true));
+  });
+  addEventListener("pageshow", () => turn(false));
+}
 
 // An empty field says nothing: addresses stay short.
 
@@ -123,8 +145,11 @@ for (const field of all("[data-remember]")) {
 
 // The map: points on a canvas, coloured by a field, opened by a click.
 
-const PALETTE = ["#4c8dc0", "#d9703c", "#43a06c", "#9a6fc4", "#c9a227", "#c8527f", "#3fa6a6", "#8c7b6b", "#7f9cd4", "#a3b545", "#e08fb0", "#5d6d7e"];
-const OTHERS = "#9aa0a6";
+// Each has a contrast of 3 with the sheet below it, light and dark.
+const PALETTE = ["#4c8dc0", "#d0662f", "#3c8f5c", "#9a6fc4", "#9c7a12", "#c8527f", "#2f8f8f", "#8c7b6b", "#6a86c8", "#7a8a1e", "#c46a92", "#68788a"];
+const OTHERS = "#80868d";
+// From few to many.
+const RAMP = ["#5469d4", "#2a8aa6", "#279b69", "#2c9325", "#789b27", "#b88a2e"];
 
 class PictureMap {
   constructor(box) {
@@ -138,9 +163,14 @@ class PictureMap {
   }
 
   async start() {
-    const answer = await fetch(this.box.dataset.points);
-    if (!answer.ok) return;
-    this.points = await answer.json();
+    try {
+      this.points = await read(this.box.dataset.points);
+    } catch (error) {
+      const trouble = one("[data-trouble]");
+      trouble.textContent = `The points could not be read (${error.message}). Load the page again.`;
+      trouble.hidden = false;
+      return;
+    }
     this.choice.addEventListener("change", () => this.colour());
     this.canvas.addEventListener("pointermove", (event) => this.point(event));
     this.canvas.addEventListener("pointerleave", () => this.mark(-1));
@@ -155,7 +185,8 @@ class PictureMap {
 
   colour() {
     const field = this.points.fields[this.choice.value];
-    const shade = field.ordered ? ramp(field.names.length) : PALETTE;
+    const known = field.names.filter((name) => name !== "unknown").length;
+    const shade = field.ordered ? ramp(known) : PALETTE;
     this.shades = field.names.map((_, at) => shade[at] ?? OTHERS);
     this.values = field.values;
     this.legend.replaceChildren(...field.names.map((name, at) => this.row(name, at, field.counts[at])));
@@ -175,21 +206,20 @@ class PictureMap {
 
   place(at) {
     const rim = 14;
-    const { width, height } = this.box.getBoundingClientRect();
+    const { width, height } = this;
     return [rim + this.points.x[at] * (width - 2 * rim), rim + (1 - this.points.y[at]) * (height - 2 * rim)];
   }
 
   draw() {
     if (!this.points) return;
     const { width, height } = this.box.getBoundingClientRect();
+    [this.width, this.height] = [width, height];
     const scale = window.devicePixelRatio || 1;
     this.canvas.width = Math.round(width * scale);
     this.canvas.height = Math.round(height * scale);
     this.pen.setTransform(scale, 0, 0, scale, 0, 0);
     const size = this.points.x.length > 3000 ? 2 : this.points.x.length > 600 ? 3 : 4.5;
-    this.pen.globalAlpha = 0.75;
     for (let at = 0; at < this.points.x.length; at += 1) this.dot(at, size);
-    this.pen.globalAlpha = 1;
     if (this.at >= 0) {
       this.dot(this.at, size + 3);
       this.pen.strokeStyle = getComputedStyle(this.box).color;
@@ -233,11 +263,15 @@ class PictureMap {
   }
 }
 
+async function read(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  return answer.json();
+}
+
 function ramp(count) {
-  return Array.from({ length: count }, (_, at) => {
-    const share = count > 1 ? at / (count - 1) : 1;
-    return `hsl(${Math.round(230 - 190 * share)} 60% ${Math.round(45 + 12 * share)}%)`;
-  });
+  const step = (RAMP.length - 1) / Math.max(count - 1, 1);
+  return Array.from({ length: count }, (_, at) => RAMP[Math.round(at * step)]);
 }
 
 const map = one("[data-points]");
