@@ -44,12 +44,13 @@ class Storm:
     failures: list[str] = field(default_factory=list)
 
     def rage(self, seconds: float) -> None:
-        """Hit for so long, then kill all that is left."""
+        """Hit for so long, then kill all that is left, but not before something was committed: machines may be slow."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while (is_raging := time.monotonic() < end) or not Log.read(self.lake).committed:
             self.man()
             time.sleep(self.dice.uniform(0.1, 4.0))
-            self.hit()
+            if is_raging:
+                self.hit()
         for child in (*self.builders, *self.maintainers):
             self.kill(child)
 
