@@ -1,5 +1,7 @@
 """What changed between drafts: nothing is lost, as much as can stays, and no text makes it dear."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,14 +34,14 @@ def test_pieces_make_both_texts_and_neighbours_differ(before: str, after: str) -
     assert "".join(each.text for each in pieces if each.change != "new") == before
     assert "".join(each.text for each in pieces if each.change != "gone") == after
     assert all(each.text for each in pieces)
-    assert all(one.change != other.change for one, other in zip(pieces, pieces[1:], strict=False))
+    assert all(one.change != other.change for one, other in pairwise(pieces))
 
 
 @given(WORDS, WORDS)
 def test_as_many_words_as_can_stay(old: list[str], new: list[str]) -> None:
     pairs = find_common(old, new)
     assert all(old[at] == new[place] for at, place in pairs)
-    assert all(a < c and b < d for (a, b), (c, d) in zip(pairs, pairs[1:], strict=False))
+    assert all(a < c and b < d for (a, b), (c, d) in pairwise(pairs))
     most = [[0] * (len(new) + 1) for _ in range(len(old) + 1)]
     for at, word in enumerate(old):
         for place, other in enumerate(new):
