@@ -14,6 +14,7 @@ from storage.durable import write_durably
 from storage.history import LOCK, history_path, publish
 from storage.lake import Lake
 from storage.lock import hold
+from storage.versions import Version
 from tests.storage.lakes import commit, make_lake, package, topic_row
 
 
@@ -119,11 +120,12 @@ def test_a_lake_that_cannot_be_written_keeps_showing_what_it_has(
     grow(lake, "second")
     made = count_made(monkeypatch)
     tries: list[float] = []
-    monkeypatch.setattr(
-        snapshot,
-        "publish",
-        lambda *words, **more: (tries.append(clock.now), publish(*words, **more)),
-    )
+
+    def publish_counted(lake: Lake, version: Version, *, timeout: float, memory: str) -> None:
+        tries.append(clock.now)
+        publish(lake, version, timeout=timeout, memory=memory)
+
+    monkeypatch.setattr(snapshot, "publish", publish_counted)
     with caplog.at_level(logging.WARNING, "interlake.flows.gallery"):
         for _ in range(200):
             clock.now += 10
@@ -190,6 +192,7 @@ def test_one_renewal_at_a_time(lake: Lake, clock: Clock, monkeypatch: pytest.Mon
         assert shelf.present().number == 1
         waiting = Thread(target=shelf.refresh)
         waiting.start()
+        waiting.join(0.3)
         assert made() == 0
     waiting.join()
     assert settle(shelf).number == 2 and made() == 1
