@@ -5,11 +5,13 @@ keeps reading it, and nobody who reads ever stands in the way of who publishes.
 """
 
 import shutil
+import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -81,16 +83,17 @@ def history_path(lake: Lake) -> Path:
     return lake.path / "history.duckdb"
 
 
-def publish(lake: Lake, version: Version, *, timeout: float = 30.0) -> None:
+def publish(lake: Lake, version: Version, *, timeout: float = 30.0, memory: str | None = None) -> None:
     """Bring the file up to a version; does nothing when it is there already.
 
+    `memory`, such as `256MB`, is what DuckDB may keep there; beyond, it uses a scratch folder outside the lake.
     LakeBusy when another process has been publishing for `timeout` seconds, OSError when the lake cannot be written,
     LakeDamaged when a package cannot be read; the file stays as it was.
     """
     with hold(lake.path / LOCK, purpose="publishing the history", timeout=timeout):
         base = published(lake, version)
         if base is None or not is_current(lake, base, version):
-            _publish(lake, version, base)
+            _publish(lake, version, base, memory)
 
 
 def published(lake: Lake, head: Version) -> Published | None:
@@ -137,28 +140,42 @@ def is_current(lake: Lake, base: Published, version: Version) -> bool:
     return base.number >= version.number and base.lance_version == lance_version_of(lake, base.number)
 
 
-def _publish(lake: Lake, version: Version, base: Published | None) -> None:
+def _publish(lake: Lake, version: Version, base: Published | None, memory: str | None) -> None:
     try:
-        _publish_copy(lake, version, base)
+        with _limits(memory) as limits:
+            _publish_copy(lake, version, base, limits)
     except BaseException:
         _drop_unfinished(lake)
         raise
 
 
+@contextmanager
+def _limits(memory: str | None) -> Iterator[Mapping[str, str]]:
+    """DuckDB's settings for so much memory, with a scratch folder that is gone afterwards; none without a limit."""
+    if memory is None:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="interlake-history-") as scratch:
+        yield {"memory_limit": memory, "temp_directory": scratch}
+
+
 def _drop_unfinished(lake: Lake) -> None:
-    """Remove copies that were never published, so that they take no room."""
+    """Remove copies that were never published, and DuckDB's scratch folders beside them, so that they take no room."""
     for left in lake.path.glob(".history-*"):
-        left.unlink()
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
 
 
-def _publish_copy(lake: Lake, version: Version, base: Published | None) -> None:
+def _publish_copy(lake: Lake, version: Version, base: Published | None, limits: Mapping[str, str]) -> None:
     _drop_unfinished(lake)
     staged = lake.path / f".history-{uuid.uuid4().hex}.duckdb"
     if base:
         shutil.copyfile(history_path(lake), staged)
     reached(Step.HISTORY_COPIED)
     try:
-        _write(staged, lake, version, base)
+        _write(staged, lake, version, base, limits)
     except CANNOT_WRITE as error:
         raise OSError(f"{staged} cannot be written ({error})") from error
     sync_file(staged)
@@ -168,9 +185,10 @@ def _publish_copy(lake: Lake, version: Version, base: Published | None) -> None:
     sync_folder(lake.path)
 
 
-def _write(path: Path, lake: Lake, version: Version, base: Published | None) -> None:
+def _write(path: Path, lake: Lake, version: Version, base: Published | None, limits: Mapping[str, str]) -> None:
     """Bring a file that nobody else knows of up to a version, and leave no log beside it."""
-    with closing(duckdb.connect(str(path), config={"storage_compatibility_version": "v1.5.0"})) as connection:
+    settings: dict[str, Any] = {"storage_compatibility_version": "v1.5.0", **limits}
+    with closing(duckdb.connect(str(path), config=settings)) as connection:
         connection.execute("BEGIN")
         if not base:
             create_schema(connection)

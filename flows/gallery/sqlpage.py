@@ -1,7 +1,7 @@
 """The SQL page: an editor beside the tables, and the result as a table, a plot or a file, all through the fence."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,7 +11,7 @@ from starlette.routing import Route
 from flows.gallery.page import Gallery
 from flows.gallery.sql.asking import Answer, Form, Question, Refused
 from flows.gallery.sql.fenced import FencedSql
-from flows.gallery.sql.plot import Plot, draw
+from flows.gallery.sql.plot import draw
 from flows.gallery.sql.tables import EXAMPLES, read_tables
 
 MEDIA = {
@@ -20,6 +20,8 @@ MEDIA = {
     Form.PARQUET: "application/vnd.apache.parquet",
 }
 FROM_HERE = ("same-origin", "none")
+MOST_SHOWN = 2_000
+"""Characters of a cell on the page; files have all of it."""
 
 
 def routes(gallery: Gallery) -> list[Route]:
@@ -37,6 +39,8 @@ def routes(gallery: Gallery) -> list[Route]:
             refused = "This statement came from another page: read it, and run it if you want to."
         else:
             answer, refused = _ask(fenced, query)
+        rows = answer.cells() if answer else []
+        shown, cut_cells = cut_long(rows)
         return gallery.render(
             request,
             "sql.html",
@@ -46,9 +50,11 @@ def routes(gallery: Gallery) -> list[Route]:
             sql=sql,
             at=query.get("at", ""),
             answer=answer,
-            rows=answer.cells() if answer else [],
+            rows=shown,
+            cut_cells=cut_cells,
+            most_shown=MOST_SHOWN,
             refused=refused,
-            plot=_plot(answer, x, y),
+            plot=draw(answer.names, rows, x, y) if answer and x and y else None,
             x=x,
             y=y,
             limits=fenced.limits,
@@ -77,6 +83,16 @@ def is_from_here(request: Request) -> bool:
     return request.headers.get("sec-fetch-site", "none") in FROM_HERE
 
 
+def cut_long(rows: Sequence[Sequence[object]]) -> tuple[list[list[object]], int]:
+    """The rows as the page shows them, and how many cells were cut after MOST_SHOWN characters."""
+    cut = sum(isinstance(cell, str) and len(cell) > MOST_SHOWN for row in rows for cell in row)
+    return [[_cut(cell) for cell in row] for row in rows], cut
+
+
+def _cut(cell: object) -> object:
+    return f"{cell[:MOST_SHOWN]}…" if isinstance(cell, str) and len(cell) > MOST_SHOWN else cell
+
+
 def _ask(fenced: FencedSql, query: Mapping[str, str]) -> tuple[Answer | None, str]:
     """The answer, or why there is none."""
     try:
@@ -99,7 +115,3 @@ def _body(answer: Answer) -> bytes:
         return answer.body
     head = {"columns": answer.names, "types": answer.types, "cut": answer.cut}
     return json.dumps(head).encode()[:-1] + b', "rows": ' + answer.body + b"}"
-
-
-def _plot(answer: Answer | None, x: str, y: str) -> Plot | None:
-    return draw(answer.names, answer.cells(), x, y) if answer and x and y else None

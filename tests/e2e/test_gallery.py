@@ -309,3 +309,39 @@ def test_a_question_is_answered_by_keys(page: Page, lake: Lake, address: str) ->
     assert lake.version().number == number + 1
     expect(page.locator("td", has_text=HOSTILE[1])).to_be_visible()
     expect(page.get_by_label("Your name")).to_have_value("anna")
+
+
+def test_sql_is_asked_by_keys_drawn_refused_and_loaded(page: Page, watch: Watch, lake: Lake, address: str) -> None:
+    def run(sql: str) -> None:
+        editor = page.get_by_label("One reading statement")
+        editor.fill(sql)
+        editor.press("Control+Enter")
+        page.wait_for_url(f"{address}/sql?*")
+        expect(page.get_by_label("One reading statement")).to_have_value(sql)
+
+    page.get_by_role("link", name="SQL", exact=True).first.click()
+    expect(page.get_by_label("One reading statement")).to_be_focused()
+    run(f"select '{HOSTILE[0]}' as said")
+    expect(page.locator("td")).to_have_text([HOSTILE[0]])
+    assert page.evaluate("window.hacked ?? null") is None
+
+    sql = "select outcome, count(*) as samples from samples group by all order by all"
+    counts = [[str(cell) for cell in row] for row in query(lake, sql).rows()]
+    run(sql)
+    expect(page.locator("td")).to_have_text([cell for row in counts for cell in row])
+    page.get_by_label("Across").select_option("outcome")
+    page.get_by_label("Up").select_option("samples")
+    page.get_by_role("button", name="Plot").click()
+    expect(page.locator("svg.chart rect.column")).to_have_count(len(counts))
+    assert page.evaluate(CONTRAST) == []
+    with page.expect_download() as loading:
+        page.get_by_role("link", name="CSV").click()
+    loaded = loading.value.path().read_text().splitlines()
+    assert [line.replace('"', "").split(",") for line in loaded] == [["outcome", "samples"], *counts]
+
+    run("drop table samples")
+    expect(page.get_by_role("alert")).to_have_text("the history can only be read; DROP is not a reading statement")
+    assert watch.complaints and all("400" in each for each in watch.complaints), "as a browser tells of a bad request"
+    watch.complaints.clear()
+    run("select 1 as after")
+    expect(page.locator("td")).to_have_text(["1"])

@@ -2,21 +2,38 @@
 
 import io
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
+from threading import Thread
 from urllib.parse import urlencode
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from flows.gallery.app import make_app
+from flows.gallery.page import number
+from flows.gallery.sql.fenced import FencedSql
 from flows.gallery.sql.plot import HEIGHT, LEFT, WIDTH, Plot, draw, to_number
 from flows.gallery.sql.tables import COLUMNS, EXAMPLES, TABLES, Example, read_tables
+from flows.gallery.sqlpage import MOST_SHOWN
 from storage.history_schema import state_queries
 from storage.query import query
 from tests.gallery.pages import Page
 from tests.storage.lakes import claim_row, commit, decision_row, made_sample, make_lake, package, start_row, topic_row
 
+CELLS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.floats().map(str),
+    st.datetimes().map(str),
+    st.datetimes(timezones=st.just(UTC)).map(str),
+    st.text(max_size=5),
+)
 HOSTILE = "<script>alert(1)</script> & \"'"
 
 
@@ -77,6 +94,17 @@ def test_a_refusal_stands_on_the_page_in_one_sentence_and_the_statement_stays(ga
     assert "a version is a whole number" in wrong.text
 
 
+def test_the_page_opens_while_somebody_elses_statement_runs(tmp_path: Path) -> None:
+    with FencedSql(tmp_path) as fenced:
+        with fenced._turn:
+            opening = Thread(target=fenced.start, daemon=True)
+            opening.start()
+            opening.join(20)
+            is_waiting = opening.is_alive()
+        opening.join()
+    assert not is_waiting
+
+
 def test_a_statement_can_ask_an_earlier_version(gallery: TestClient) -> None:
     assert "<td>open</td>" in ask(gallery, "SELECT outcome FROM samples", at="1")
     assert "<td>kept</td>" in ask(gallery, "SELECT outcome FROM samples")
@@ -84,6 +112,16 @@ def test_a_statement_can_ask_an_earlier_version(gallery: TestClient) -> None:
 
 def test_a_cut_result_says_so(gallery: TestClient) -> None:
     assert "cut after 1,000 rows; there are more" in ask(gallery, "SELECT i FROM range(1001) AS r(i)")
+
+
+def test_a_long_cell_is_cut_on_the_page_and_whole_in_files(gallery: TestClient) -> None:
+    sql = f"SELECT repeat('x', {MOST_SHOWN}) AS fits, repeat('y', {MOST_SHOWN + 1}) AS long"
+    text = ask(gallery, sql)
+    assert f"<td>{'x' * MOST_SHOWN}</td>" in text
+    assert f"<td>{'y' * MOST_SHOWN}…</td>" in text
+    assert f"1 cell cut after {number(MOST_SHOWN)} characters" in text
+    assert "y" * (MOST_SHOWN + 1) in gallery.get("/sql.csv", params={"sql": sql}).text
+    assert "cut after" not in ask(gallery, "SELECT 1")
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
@@ -142,6 +180,23 @@ def test_times_lie_on_a_line_and_words_stand_side_by_side() -> None:
     columns = drawn([["a", 2], ["b", -1]])
     assert columns.shape == "column"
     assert columns.marks[0].height == pytest.approx(2 * columns.marks[1].height, abs=0.1)
+
+
+def test_a_column_is_numbers_if_any_is_one_and_times_of_all_years_have_a_place(gallery: TestClient) -> None:
+    plot = drawn([["abc", 1], ["1e20", 2], ["2026-05-01", 3]])
+    assert (plot.shape, len(plot.marks), plot.left_out) == ("dot", 1, 2)
+    assert plot.marks[0].told == "1e+20: 2"
+    for day in ("9999-12-31", "0001-01-01", "9999-12-31 23:59:59.999999", "9999-12-31 23:00:00-14:00"):
+        assert len(drawn([[day, 1]]).marks) == 1
+    assert len(drawn([["0001-01-01 00:00:00+14:00", 1], ["9999-12-31", 2]]).marks) == 2
+    assert "<circle" in ask(gallery, "SELECT DATE '9999-12-31' AS day, 1 AS n", x="day", y="n")
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), max_size=6))
+def test_whatever_stands_in_two_columns_is_drawn_or_not(pairs: list[tuple[object, object]]) -> None:
+    plot = draw(("x", "y"), pairs, "x", "y")
+    for mark in plot.marks if plot else ():
+        assert 0 <= mark.x <= WIDTH and 0 <= mark.y <= HEIGHT
 
 
 @pytest.mark.parametrize("value", [0, 1e-9, -1e299, 1e15])

@@ -45,9 +45,13 @@ class FencedSql:
         return self._limits
 
     def start(self) -> None:
-        """Have the process get ready, without waiting for it."""
-        with self._turn:
+        """Have the process get ready, without waiting for it, or for whoever asks it something just now."""
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
             self._present()
+        finally:
+            self._turn.release()
 
     def ask(self, question: Question, *, seconds: float | None = None) -> Answer:
         """The result of one statement; `seconds` in place of the limit. Refused when there is none."""

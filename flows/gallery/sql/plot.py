@@ -15,6 +15,14 @@ MOST_COLUMNS = 40
 LABEL = 16
 """Characters of a label below a column."""
 STEPS = 5
+FIRST_SECOND, LAST_SECOND = (
+    datetime(1, 1, 1, tzinfo=UTC).timestamp(),
+    datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp(),
+)
+"""The times that can be told, in seconds since 1970; earlier and later ones are drawn at these."""
+HALF_A_DAY = 43_200.0
+LEAST = 1e-300
+"""Numbers nearer to 0 are drawn at 0."""
 
 Shape: TypeAlias = Literal["dot", "column"]
 
@@ -66,7 +74,7 @@ class Scale:
 def draw(names: Sequence[str], rows: Sequence[Sequence[object]], x: str, y: str) -> Plot | None:
     """The plot of two columns by name, or None when one is not there or `y` has no numbers.
 
-    Dots where `x` is numbers or times, columns where it is words.
+    Dots where `x` has numbers, or times and no number; columns where it is words.
     """
     if x not in names or y not in names:
         return None
@@ -74,17 +82,14 @@ def draw(names: Sequence[str], rows: Sequence[Sequence[object]], x: str, y: str)
     pairs = [(row[at_x], value) for row in rows if (value := to_number(row[at_y])) is not None]
     if not pairs:
         return None
-    places = [to_number(value, are_times=True) for value, _ in pairs]
+    places = [to_number(value) for value, _ in pairs]
+    is_time = all(place is None for place in places)
+    if is_time:
+        places = [to_number(value, are_times=True) for value, _ in pairs]
     if all(place is None for place in places):
         return _columns(x, y, pairs, left_out=len(rows) - len(pairs))
     dots = [(place, value) for place, (_, value) in zip(places, pairs, strict=True) if place is not None]
-    return _dots(
-        x,
-        y,
-        dots,
-        left_out=len(rows) - len(dots),
-        is_time=isinstance(pairs[0][0], str) and to_number(pairs[0][0]) is None,
-    )
+    return _dots(x, y, dots, left_out=len(rows) - len(dots), is_time=is_time)
 
 
 def to_number(value: object, *, are_times: bool = False) -> float | None:
@@ -93,15 +98,20 @@ def to_number(value: object, *, are_times: bool = False) -> float | None:
         return None
     try:
         number = float(value) if isinstance(value, (int, float, str)) else math.nan
+    except OverflowError:
+        return None
     except ValueError:
         number = _seconds(str(value)) if are_times else math.nan
+    if abs(number) < LEAST:
+        return 0.0
     return number if math.isfinite(number) and abs(number) < 1e300 else None
 
 
 def _seconds(text: str) -> float:
     try:
         found = datetime.fromisoformat(text)
-        return found.replace(tzinfo=found.tzinfo or UTC).timestamp()
+        seconds = found.replace(tzinfo=found.tzinfo or UTC).timestamp()
+        return min(max(seconds, FIRST_SECOND), LAST_SECOND)
     except (ValueError, OverflowError):
         return math.nan
 
@@ -125,7 +135,7 @@ def _columns(x: str, y: str, pairs: Sequence[tuple[object, float]], *, left_out:
 
 
 def _dots(x: str, y: str, dots: Sequence[tuple[float, float]], *, left_out: int, is_time: bool) -> Plot:
-    across = _scale([place for place, _ in dots], LEFT, WIDTH - RIGHT)
+    across = (_scale_times if is_time else _scale)([place for place, _ in dots], LEFT, WIDTH - RIGHT)
     up = _scale([value for _, value in dots], HEIGHT - BOTTOM, TOP)
     marks = [
         Mark(x=across.place(place), y=up.place(value), told=f"{_told(place, is_time=is_time)}: {_told(value)}")
@@ -139,6 +149,13 @@ def _scale(values: Sequence[float], first: float, last: float) -> Scale:
     low, high = min(values), max(values)
     if low == high:
         low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
+    return Scale(low=low, high=high, first=first, last=last)
+
+
+def _scale_times(values: Sequence[float], first: float, last: float) -> Scale:
+    low, high = min(values), max(values)
+    if low == high:
+        low, high = max(low - HALF_A_DAY, FIRST_SECOND), min(high + HALF_A_DAY, LAST_SECOND)
     return Scale(low=low, high=high, first=first, last=last)
 
 
