@@ -48,6 +48,12 @@ SELECT *, row_number() OVER (
     ORDER BY (coalesce(tcc, 0) + coalesce(icc, 0) + coalesce(iq, 0) + coalesce(its, 0)) DESC, tie
 ) - 1 AS place FROM memory.candidates
 """
+OTHER_LICENCES = """
+DELETE FROM memory.candidates WHERE NOT list_has_all($known, pictured)
+    OR NOT coalesce(list_has_all($known, json_extract_string(licences, '$.*')), false)
+    OR len(json_extract_string(licences, '$.*')) = 0
+"""
+"""Samples whose licences are not known are left out as well: nobody can say that they have no others."""
 _NEAR = """
 SELECT DISTINCT mine.topic_id, kept.topic_id FROM (
     SELECT sample_id, kept_sample_id FROM near_misses UNION SELECT sample_id, kept_sample_id FROM duplicates
@@ -108,12 +114,7 @@ def _confine(connection: Connection, options: ExportOptions) -> None:
         )
         connection.execute("DELETE FROM memory.candidates WHERE (domain, category) NOT IN (FROM memory.wanted)")
     if options.licences:
-        of_models = "SELECT unnest(json_extract_string(licences, '$.*'))"
-        connection.execute(
-            f"""DELETE FROM memory.candidates WHERE NOT list_has_all($known, pictured)
-            OR EXISTS (FROM ({of_models}) AS each(licence) WHERE licence NOT IN (SELECT unnest($known)))""",
-            {"known": list(options.licences)},
-        )
+        connection.execute(OTHER_LICENCES, {"known": list(options.licences)})
     if options.least_score is not None:
         least = " OR ".join(f"{name} IS NULL OR {name} < $least" for name in SCORES)
         connection.execute(f"DELETE FROM memory.candidates WHERE {least}", {"least": options.least_score})

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import lancedb
 import polars as pl
 import pyarrow.parquet as pq
@@ -24,7 +25,7 @@ from PIL import Image
 from flows.asked import BuildOptions
 from flows.errors import UserError
 from flows.export.asked import LAYOUTS, ExportOptions
-from flows.export.choosing import choose, group_topics
+from flows.export.choosing import OTHER_LICENCES, choose, group_topics
 from flows.export.exporting import export_lake_at
 from storage.errors import LakeBusy, NoSuchThing
 from storage.lake import Lake
@@ -220,6 +221,19 @@ def test_a_branch_and_licences_confine_what_is_exported(export: Export, tmp_path
     with pytest.raises(UserError, match="under 'Nowhere'"):
         export("nowhere", under="Nowhere")
     assert [path.name for path in tmp_path.iterdir()] == ["out"], "what was refused leaves nothing behind"
+
+
+@pytest.mark.parametrize("licences", ["{}", None])
+def test_a_sample_whose_licences_are_not_known_is_not_taken_where_some_are_asked_for(licences: str | None) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(
+            """CREATE TABLE memory.candidates AS SELECT * FROM
+            (VALUES ('known', '{"writer": "MIT", "painter": "CC0-1.0"}', ['CC0-1.0']), ('other', '{"critic": "X"}', []))
+            AS given(sample_id, licences, pictured)"""
+        )
+        connection.execute("INSERT INTO memory.candidates VALUES ('unknown', ?, ['MIT'])", [licences])
+        connection.execute(OTHER_LICENCES, {"known": ["MIT", "CC0-1.0"]})
+        assert connection.execute("SELECT sample_id FROM memory.candidates").fetchall() == [("known",)]
 
 
 def test_an_earlier_version_is_exported_as_it_was(lake: Lake, export: Export) -> None:
